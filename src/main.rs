@@ -1,0 +1,2 @@
+//! Trunkline.
+fn main() {}
