@@ -116,11 +116,11 @@ async def five(checks: Checks, client: Client, args: argparse.Namespace) -> None
 
     async with checks.step("storage: a bucket"):
         bucket = "trunkline-" + secrets.token_hex(5)
-        result = await client.call("storage-minio_create_bucket", {"bucketName": bucket})
+        result = await client.call("storage-minio_create_bucket", {"bucket": bucket})
         checks.that(not result.get("isError"), f"storage-minio_create_bucket makes {bucket}", result)
         result = await client.call("storage-minio_list_buckets", {})
         checks.that(bucket in text_of(result), f"storage-minio_list_buckets lists {bucket}", result)
-        await client.call("storage-minio_delete_bucket", {"bucketName": bucket})
+        await client.call("storage-minio_delete_bucket", {"bucket": bucket})
 
     await unknown_tool(checks, client, "db-no_such_tool")
 
