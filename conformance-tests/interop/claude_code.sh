@@ -38,7 +38,7 @@ if [[ -n $KEY ]]; then
   add none-sse sse /sse
 fi
 
-list=$(timeout 120 "$CLAUDE" mcp list 2>&1)
+list=$(timeout --foreground 120 "$CLAUDE" mcp list 2>&1)
 line() { grep -F -- "$1: " <<<"$list"; }
 
 contains "mcp list says connected over streamable HTTP" "$(line good-http)" 'Connected'

@@ -25,7 +25,7 @@ inspect() { # TRANSPORT OPTIONS...
   [[ $1 == http ]] || path=/sse
   CODE=0
   # --stored-auth-only: never open a browser for OAuth; then it shows what the server said.
-  OUT=$(timeout 60 "$INSPECTOR" --cli "$BASE$path" --transport "$1" --stored-auth-only "${@:2}" 2>&1) || CODE=$?
+  OUT=$(timeout --foreground 60 "$INSPECTOR" --cli "$BASE$path" --transport "$1" --stored-auth-only "${@:2}" 2>&1) || CODE=$?
 }
 
 for transport in http sse; do

@@ -52,7 +52,7 @@ trap 'rm -rf "$OUT"' EXIT
 
 for scenario in "${SCENARIOS[@]}"; do
   code=0
-  timeout 90 node "$SUITE" server --url "$URL" --scenario "$scenario" --spec-version 2025-11-25 \
+  timeout --foreground 90 node "$SUITE" server --url "$URL" --scenario "$scenario" --spec-version 2025-11-25 \
     -o "$OUT/$scenario" >"$OUT/$scenario.log" 2>&1 || code=$?
   # The verdict is read from the checks themselves: a run without any check is not a pass.
   verdict=$(find "$OUT/$scenario" -name checks.json -exec cat {} + 2>/dev/null | node -e '
