@@ -139,7 +139,11 @@ class Client:
         return result.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def ping(self) -> None:
-        await self.session.send_ping()
+        """Something small that shows that the session lives (2026-07-28 has no `ping`)."""
+        if MODERN and self.inner.protocol_version >= "2026":
+            await self.inner.list_tools()
+        else:
+            await self.session.send_ping()
 
     async def call_and_cancel(self, name: str, arguments: dict[str, Any]) -> int:
         """Starts a call, waits for its first progress, cancels it; returns how many progress reports came."""
