@@ -1,0 +1,147 @@
+//! The keys of a draft, checked: none empty, none twice, every glob a glob.
+
+use crate::{
+    config::{
+        document::Document, draft::KeyDraft, finding::Report, listen::outside, nearest::nearest,
+        place::Place, secret::Environment,
+    },
+    policy::settings::{KeySettings, Settings},
+};
+use globset::Glob;
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// Where a master key comes from if the file has none.
+const MASTER_VARIABLES: [&str; 2] = ["TRUNKLINE_MASTER_KEY", "LITELLM_MASTER_KEY"];
+
+/// What a key must be to be of any use.
+const KEY: &str = "a key of visible ASCII characters";
+
+/// A secret of a file that is fit to be used; an empty one is a finding unless `${VAR:-}` made it empty.
+pub(crate) fn secret(
+    given: Option<SecretString>,
+    document: &Document,
+    place: &Place,
+    report: &mut Report,
+) -> Option<SecretString> {
+    let given = given?;
+    let text = given.expose_secret();
+    if text.is_empty() && document.is_emptied(place) {
+        report.notice(document, place, "its optional placeholder is empty, so there is none");
+        return None;
+    }
+    if text.is_empty() {
+        report.wrong(document, place, "a secret that is not empty");
+        return None;
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') || text.trim() != text {
+        report
+            .found(
+                document,
+                place,
+                "a secret with a space at an end, or a character that HTTP headers cannot have",
+                KEY,
+            )
+            .hint("look for a line break or for quotes that were not meant");
+        return None;
+    }
+    Some(given)
+}
+
+/// Checks the master key and the virtual keys.
+pub(crate) fn check(
+    master: Option<SecretString>,
+    keys: Vec<KeyDraft>,
+    document: &Document,
+    environment: &Environment,
+    report: &mut Report,
+) -> Settings {
+    let master = match master {
+        Some(_) => secret(master, document, &Place::root().key("master_key"), report),
+        None => master_of(environment, report),
+    };
+    let mut checked: Vec<KeySettings> = Vec::new();
+    let mut seen: Vec<(SecretString, Place)> = Vec::new();
+    seen.extend(master.clone().map(|master| (master, Place::root().key("master_key"))));
+    for (index, key) in keys.into_iter().enumerate() {
+        let place = Place::root().key("keys").index(index);
+        let name = key.name.or(key.user).filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| format!("key-{}", index + 1));
+        if checked.iter().any(|other| other.name == name) {
+            let found = format!("`{name}` a second time");
+            report.found(document, &place.key("name"), found, "a name of its own, for the logs");
+        }
+        let globs = |list: &Option<Vec<String>>, what: &str, report: &mut Report| {
+            globs(list.as_deref().unwrap_or_default(), document, &place.key(what), report);
+        };
+        globs(&key.aliases, "aliases", report);
+        globs(&key.tools, "tools", report);
+        let at = place.key("key");
+        let Some(secret) = secret(key.key, document, &at, report) else { continue };
+        if let Some((_, other)) =
+            seen.iter().find(|(other, _)| other.expose_secret() == secret.expose_secret())
+        {
+            let found = format!("the same key as {}", document.original(other));
+            report.found(document, &at, found, "a key of its own");
+            continue;
+        }
+        seen.push((secret.clone(), at));
+        checked.push(KeySettings { secret, name, aliases: key.aliases, tools: key.tools });
+    }
+    Settings { master, keys: checked }
+}
+
+/// The master key of the environment.
+fn master_of(environment: &Environment, report: &mut Report) -> Option<SecretString> {
+    for variable in MASTER_VARIABLES {
+        match environment.look_up(variable) {
+            Ok(None) => {}
+            Ok(Some(value)) if value.is_empty() => {
+                let found = "an empty text".into();
+                report
+                    .outside(outside("environment", variable, found, "a master key"))
+                    .hint("give it a value, or leave the variable out to run without keys on loopback");
+                return None;
+            }
+            Ok(Some(value))
+                if value.trim() != value || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) =>
+            {
+                let found = "a secret that HTTP headers cannot have".into();
+                report.outside(outside("environment", variable, found, KEY));
+                return None;
+            }
+            Ok(Some(value)) => return Some(value.into()),
+            Err(trouble) => {
+                let (found, expected, hint) = trouble.words();
+                report.outside(outside("environment", variable, found, expected)).hint(hint);
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// Whether each of a list is a glob.
+pub(crate) fn globs(list: &[String], document: &Document, place: &Place, report: &mut Report) {
+    for (index, glob) in list.iter().enumerate() {
+        if glob.is_empty() || Glob::new(glob).is_err() {
+            report.wrong(document, &place.index(index), "a glob such as `db` or `list_*`");
+        }
+    }
+}
+
+/// Says which aliases of keys are no aliases: most likely somebody mistyped them.
+pub(crate) fn compare(keys: &Settings, aliases: &[String], document: &Document, report: &mut Report) {
+    for (index, key) in keys.keys.iter().enumerate() {
+        for glob in key.aliases.iter().flatten() {
+            let is_used = Glob::new(glob)
+                .is_ok_and(|glob| aliases.iter().any(|alias| glob.compile_matcher().is_match(alias)));
+            if is_used {
+                continue;
+            }
+            let meant = nearest(glob, aliases.iter().map(String::as_str));
+            let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+            let place = Place::root().key("keys").index(index).key("aliases");
+            report.notice(document, &place, format!("no alias is called `{glob}`{meant}"));
+        }
+    }
+}
