@@ -93,9 +93,8 @@ async def five(checks: Checks, client: Client, args: argparse.Namespace) -> None
     async with checks.step("timescale: hypertables"):
         result = await client.call("timescale-list_hypertables", {})
         text = text_of(result)
-        checks.that(not result.get("isError") and text.strip(), "timescale-list_hypertables answers with a list",
-                    result)
-        checks.that("error" not in text.lower(), "timescale-list_hypertables reports no error in its text", text)
+        checks.that(not result.get("isError"), "timescale-list_hypertables is not an error", result)
+        checks.that("conditions" in text, "timescale-list_hypertables lists the sample's hypertable", text)
 
     async with checks.step("automation: workflows"):
         result = await client.call("automation-search_workflows", {"limit": 5})
