@@ -1,8 +1,6 @@
 # Role automation: n8n with its own MCP endpoint, set up without a browser.
 # shellcheck shell=bash
 
-N8N_PORT=25678
-
 install_automation() {
   ensure_node24
   # The largest by far (2340 packages): let the small ones pass. With its install scripts it would
@@ -19,9 +17,9 @@ start_automation() {
   after_listen() {
     step "$LOGS/automation-setup.log" "$NODE24/node" "$LOCAL/n8n-setup.mjs" "http://127.0.0.1:$N8N_PORT" "$home"
   }
-  # The second port is that of n8n's own task runner.
+  # The port after it is for n8n's own task runner.
   supervise "$N8N_PORT" env "$(loopback_only)" "PATH=$NODE24:$PATH" "N8N_USER_FOLDER=$home" \
-    N8N_PORT="$N8N_PORT" N8N_LISTEN_ADDRESS=127.0.0.1 N8N_RUNNERS_BROKER_PORT=25679 \
+    N8N_PORT="$N8N_PORT" N8N_LISTEN_ADDRESS=127.0.0.1 "N8N_RUNNERS_BROKER_PORT=$((N8N_PORT + 1))" \
     DB_TYPE=postgresdb DB_POSTGRESDB_HOST=127.0.0.1 "DB_POSTGRESDB_PORT=$PG_PORT" DB_POSTGRESDB_DATABASE=n8n \
     DB_POSTGRESDB_USER=postgres DB_POSTGRESDB_PASSWORD=unused \
     "N8N_ENCRYPTION_KEY=$(<"$home/encryption-key")" N8N_SECURE_COOKIE=false N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS=true \

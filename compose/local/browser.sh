@@ -33,7 +33,7 @@ start_browser() {
   # It answers requests for "localhost:PORT" alone unless it is told its other name; not "*", which
   # would let any web page reach it through a name of its own.
   # --isolated: one browser context per session, nothing kept between them.
-  supervise 28004 env -C "$RUN/browser" "$(loopback_only)" \
-    node "$RUN/npm/browser/node_modules/@playwright/mcp/cli.js" --port 28004 --host 127.0.0.1 --headless \
-    --allowed-hosts 127.0.0.1:28004,localhost:28004 --isolated --executable-path "$CHROMIUM" --output-dir "$RUN/browser" "${options[@]}"
+  supervise "$BROWSER_PORT" env -C "$RUN/browser" "$(loopback_only)" \
+    node "$RUN/npm/browser/node_modules/@playwright/mcp/cli.js" --port "$BROWSER_PORT" --host 127.0.0.1 --headless \
+    --allowed-hosts "127.0.0.1:$BROWSER_PORT,localhost:$BROWSER_PORT" --isolated --executable-path "$CHROMIUM" --output-dir "$RUN/browser" "${options[@]}"
 }

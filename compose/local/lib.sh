@@ -134,6 +134,11 @@ last_line() { # LOG: its last line with something on it
   tail -n 20 "$1" | tr -d '\r' | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c 1-200 || true
 }
 
+why() { # LOG: the line of it that most likely says why it failed
+  { grep -aiE 'npm error|^error|cause:|E: |: error' "$1" 2>/dev/null | grep -avE 'npm error (code|errno|A complete log)' |
+    tail -n 1 | sed 's/^ *//' | cut -c 1-200; } || true
+}
+
 # Runs a server for ever: says when it listens, says in one line when it dies, starts it again with
 # a growing pause. After ten deaths in a row without a minute's life it is given up.
 supervise() { # PORT COMMAND...
@@ -141,7 +146,7 @@ supervise() { # PORT COMMAND...
   shift
   while :; do
     if port_open "$port"; then
-      skip "port $port is in use by $(port_holder "$port"); end it and start ./run again"
+      skip "port $port is in use by $(port_holder "$port"); end it and start ./run again, or move all upstreams with TRUNKLINE_PORT_OFFSET=100"
     fi
     began=$SECONDS
     spawn "$log" "$@"

@@ -1,7 +1,6 @@
 # Role postgres: a PostgreSQL cluster of our own for db, timescale and automation.
 # shellcheck shell=bash
 
-PG_PORT=${TRUNKLINE_PG_PORT:-25432}
 # SIGINT means "fast" to PostgreSQL: it ends its sessions and stops.
 pg_stop_signal=INT
 

@@ -1,8 +1,6 @@
 # Roles s3 (moto's S3 server, in memory) and storage (minio-mcp-server behind supergateway).
 # shellcheck shell=bash
 
-S3_PORT=29000
-
 install_s3() { python_install moto python3 '' 'moto[server,s3]==5.2.5'; }
 
 start_s3() {
@@ -18,9 +16,9 @@ start_storage() {
   need_role s3
   # The endpoint is host:port; with a scheme the server does not start. One child per session, so
   # sessions that are forgotten by their client end after ten minutes.
-  supervise 28005 env "$(loopback_only)" "MINIO_MCP_ENDPOINT=127.0.0.1:$S3_PORT" MINIO_MCP_USE_SSL=false \
+  supervise "$STORAGE_PORT" env "$(loopback_only)" "MINIO_MCP_ENDPOINT=127.0.0.1:$S3_PORT" MINIO_MCP_USE_SSL=false \
     MINIO_MCP_ACCESS_KEY=minioadmin MINIO_MCP_SECRET_KEY=minioadmin \
     node "$RUN/npm/supergateway/node_modules/supergateway/dist/index.js" \
     --stdio "$(shell_words node "$RUN/npm/minio-mcp-server/node_modules/.bin/minio-mcp-server")" \
-    --outputTransport streamableHttp --stateful --port 28005 --logLevel none
+    --outputTransport streamableHttp --stateful --port "$STORAGE_PORT" --logLevel none
 }

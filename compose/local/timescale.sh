@@ -9,9 +9,9 @@ install_timescale() {
 
 start_timescale() {
   need_role postgres
-  supervise 28002 env "$(loopback_only)" TIMESCALEDB_HOST=127.0.0.1 "TIMESCALEDB_PORT=$PG_PORT" \
+  supervise "$TIMESCALE_PORT" env "$(loopback_only)" TIMESCALEDB_HOST=127.0.0.1 "TIMESCALEDB_PORT=$PG_PORT" \
     TIMESCALEDB_DATABASE=tsdb TIMESCALEDB_USER=postgres TIMESCALEDB_PASSWORD=unused \
     node "$RUN/npm/supergateway/node_modules/supergateway/dist/index.js" \
     --stdio "$(shell_words "$RUN/venv/timescaledb-mcp/bin/python" -m timescaledb_mcp)" \
-    --outputTransport sse --port 28002 --logLevel none
+    --outputTransport sse --port "$TIMESCALE_PORT" --logLevel none
 }

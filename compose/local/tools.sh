@@ -36,7 +36,7 @@ apt_install() { # PACKAGE
   locked apt step "$log" "${apt[@]}" install --no-install-recommends "$1" ||
     { locked apt step "$log" "${apt[@]}" update &&
       locked apt step "$log" "${apt[@]}" install --no-install-recommends "$1"; } ||
-    { say "apt-get could not install $1: $(last_line "$log")"; return 1; }
+    { say "apt-get could not install $1: $(why "$log")"; return 1; }
 }
 
 # --- Python ---
@@ -50,7 +50,7 @@ ensure_uv() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv || return 1
   step "$log" python3 -m venv --clear "$RUN/uv" &&
     step "$log" "$RUN/uv/bin/python" -m pip install --disable-pip-version-check -q "uv==$UV_VERSION" ||
-    { say "uv could not be installed: $(last_line "$log")"; return 1; }
+    { say "uv could not be installed: $(why "$log")"; return 1; }
   stamp uv "$UV_VERSION"
 }
 
@@ -62,12 +62,12 @@ python_install() { # NAME PYTHON OVERRIDES PACKAGE...
   stamped "$name" "$wanted" && [[ -x $venv/bin/python ]] && return 0
   locked uv ensure_uv || skip "needs uv"
   printf '%s\n' "$overrides" >"$RUN/venv/$name.overrides"
-  say "installing $1"
+  say "installing $*"
   uv "$log" venv -q --clear -p "$python" "$venv" &&
     uv "$log" pip install -q -p "$venv/bin/python" --override "$RUN/venv/$name.overrides" "$@" ||
-    skip "$1 could not be installed: $(last_line "$log") (log: $log)"
+    skip "$name could not be installed: $(why "$log") (log: $log)"
   stamp "$name" "$wanted"
-  say "installed $1 ($((SECONDS - began)) s)"
+  say "installed $name ($((SECONDS - began)) s)"
 }
 
 # --- node ---
@@ -79,12 +79,12 @@ npm_install() { # NAME PACKAGE...
   have npm || skip "$1 needs node and npm (version 20 or newer), which are not installed"
   mkdir -p "$dir"
   echo '{"private":true}' >"$dir/package.json"
-  say "installing $1"
+  say "installing $*"
   # shellcheck disable=SC2086 # NICE is a command with its arguments, or empty
   step "$log" ${NICE:-} npm install --prefix "$dir" --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error "$@" ||
-    skip "$1 could not be installed: $(grep -a 'npm error' "$log" | head -n 2 | tail -n 1 || last_line "$log") (log: $log)"
+    skip "$name could not be installed: $(why "$log") (log: $log)"
   stamp "$name" "$*"
-  say "installed $1 ($((SECONDS - began)) s)"
+  say "installed $name ($((SECONDS - began)) s)"
 }
 
 # A node of at least version 24: the machine's own, else npm's package of it. Its folder: $NODE24.

@@ -1,4 +1,4 @@
-"""Becomes sitecustomize.py of postgres-mcp's environment on Python 3.11 (see db.sh).
+"""Loaded at the start of postgres-mcp's Python when that is 3.11 (see db.sh).
 
 typing.override came with Python 3.12; it marks a method and changes nothing.
 """
