@@ -1,0 +1,130 @@
+//! The client side over HTTP: the only room that knows requests of clients.
+//!
+//! **Invariant:** no byte reaches the relay before Host, Origin, key and size are checked.
+
+mod door;
+mod events;
+mod guard;
+mod health;
+mod reply;
+mod scope;
+pub mod settings;
+mod sse;
+mod streamable;
+
+use crate::{
+    front::{guard::Guard, settings::Settings},
+    policy::identity::Keys,
+    protocol::call::Lane,
+    relay::Relay,
+    session::table::Table,
+};
+use axum::{
+    Router,
+    http::StatusCode,
+    response::Response,
+    routing::{get, post},
+};
+use serde_json::json;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The handles that requests need; one for each lane.
+#[derive(Clone, Debug)]
+pub struct Front(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    relay: Relay,
+    keys: Arc<Keys>,
+    sessions: Arc<Table>,
+    guard: Guard,
+    settings: Arc<Settings>,
+    lane: Lane,
+    stop: CancellationToken,
+}
+
+// === impl Front ===
+
+impl Front {
+    /// A front for one lane; `is_local` tells that the listener can be reached from this machine only, and `stop` ends
+    /// streams that would never end by themselves.
+    pub fn new(
+        relay: Relay,
+        keys: Arc<Keys>,
+        sessions: Arc<Table>,
+        settings: Arc<Settings>,
+        is_local: bool,
+        lane: Lane,
+        stop: CancellationToken,
+    ) -> Self {
+        let guard = Guard::new(&settings, is_local || keys.is_keyless());
+        Self(Arc::new(Inner { relay, keys, sessions, guard, settings, lane, stop }))
+    }
+
+    /// The same front on another lane.
+    #[must_use]
+    pub fn on(&self, lane: Lane, stop: CancellationToken) -> Self {
+        let inner = &*self.0;
+        Self(Arc::new(Inner {
+            relay: inner.relay.clone(),
+            keys: inner.keys.clone(),
+            sessions: inner.sessions.clone(),
+            guard: inner.guard.clone(),
+            settings: inner.settings.clone(),
+            lane,
+            stop,
+        }))
+    }
+
+    /// The bounds of connections.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// All routes.
+    pub fn router(self) -> Router {
+        let streamable = || post(streamable::post).get(streamable::get).delete(streamable::delete);
+        Router::new()
+            .route("/mcp", streamable())
+            .route("/mcp/", streamable())
+            .route("/mcp/{aliases}", streamable())
+            .route("/mcp/{aliases}/", streamable())
+            .route("/{aliases}/mcp", streamable())
+            .route("/{aliases}/mcp/", streamable())
+            .route("/sse", get(sse::get))
+            .route("/sse/", get(sse::get))
+            .route("/mcp/sse", get(sse::get))
+            .route("/mcp/sse/", get(sse::get))
+            .route("/{aliases}/sse", get(sse::get))
+            .route("/{aliases}/sse/", get(sse::get))
+            .route("/mcp/{aliases}/sse", get(sse::get))
+            .route("/messages", post(sse::post))
+            .route("/messages/", post(sse::post))
+            .route("/health", get(health::health))
+            .route("/health/liveliness", get(health::liveness))
+            .route("/health/liveness", get(health::liveness))
+            .route("/health/readiness", get(health::readiness))
+            .fallback(not_found)
+            .method_not_allowed_fallback(not_allowed)
+            .with_state(self)
+    }
+}
+
+async fn not_found(uri: axum::http::Uri) -> Response {
+    let message =
+        format!("nothing is served at {}; MCP is at /mcp, /mcp/ALIAS and /sse", shorten(uri.path()));
+    reply::json(StatusCode::NOT_FOUND, &json!({"error": {"message": message, "type": "not_found"}}))
+}
+
+async fn not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Response {
+    let message = format!("{method} is not served at {}", shorten(uri.path()));
+    reply::json(
+        StatusCode::METHOD_NOT_ALLOWED,
+        &json!({"error": {"message": message, "type": "method_not_allowed"}}),
+    )
+}
+
+fn shorten(path: &str) -> String {
+    crate::wire::message::excerpt(path)
+}

@@ -1,0 +1,184 @@
+//! HTTP+SSE (transports, 2024-11-05): one stream for everything that goes to the client, POSTs for what comes.
+
+use crate::{
+    front::{
+        Front,
+        door::{Turned, accepts_events, turn},
+        events::{self, Listening},
+        reply,
+        streamable::{invalid_answer, note},
+    },
+    protocol::{call::Events, handshake, version::Version},
+    session::table::{Endpoint, Session, Transport},
+    wire::{
+        error::Failure,
+        message::{Answer, Body, Message, Request},
+        method::Method,
+        sse,
+    },
+};
+use axum::{
+    extract::{Path, Query, Request as HttpRequest, State},
+    http::StatusCode,
+    response::Response,
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The query of a POST: which session it is for; both spellings are in use.
+#[derive(Debug, Deserialize)]
+pub(super) struct Posted {
+    #[serde(rename = "sessionId", alias = "session_id")]
+    session: Option<String>,
+}
+
+/// Ends the session when its stream ends: nothing can be said to the client any more.
+struct Bound {
+    front: Front,
+    session: Arc<Session>,
+}
+
+/// `GET /sse`: opens a session.
+pub(super) async fn get(
+    State(front): State<Front>,
+    names: Option<Path<String>>,
+    request: HttpRequest,
+) -> Response {
+    open(front, names, &request).unwrap_or_else(|turned| *turned)
+}
+
+/// `POST /messages?sessionId=…`.
+pub(super) async fn post(State(front): State<Front>, query: Query<Posted>, request: HttpRequest) -> Response {
+    take(front, query.0, request).await.unwrap_or_else(|turned| *turned)
+}
+
+fn open(front: Front, names: Option<Path<String>>, request: &HttpRequest) -> Result<Response, Turned> {
+    let headers = request.headers();
+    let identity = front.admit(headers, request.uri())?;
+    accepts_events(headers)?;
+    let names = names.as_ref().map(|Path(names)| names.as_str());
+    let path = front.path_scope(&identity, names).map_err(|failure| turn(&failure))?;
+    let narrowed = front.header_scope(&identity, &path, headers).map_err(|failure| turn(&failure))?;
+    let endpoint =
+        Endpoint { transport: Transport::Sse, scope: narrowed.unwrap_or_else(|| path.clone()), path };
+    let session = front.0.sessions.open(identity, endpoint, "HTTP+SSE".into(), None).map_err(|full| {
+        turn(&Failure::exhausted("too_many_sessions", full.to_string()).hint("try again later"))
+    })?;
+    tracing::info!(key = session.identity.name, "HTTP+SSE session opened");
+    let (messages, open) = (session.inbox.listen(), session.open_stream());
+    // Relative to the origin: whatever proxy stands in front, the client posts to where it came from.
+    let endpoint = format!("/messages?sessionId={}", session.id);
+    let first = Some(sse::encode("endpoint", endpoint.as_bytes()));
+    let stop = front.0.stop.clone();
+    let guard = Bound { front: front.clone(), session };
+    Ok(events::listening(&front, Listening { first, messages, open, guard, stop }))
+}
+
+async fn take(front: Front, posted: Posted, request: HttpRequest) -> Result<Response, Turned> {
+    let (parts, body) = request.into_parts();
+    let identity = front.admit(&parts.headers, &parts.uri)?;
+    let Some(id) = posted.session else {
+        let failure = Failure::invalid_request("no_session", "Invalid request: the query has no `sessionId`");
+        return Err(turn(&failure.hint("GET /sse first, and post to the address of its `endpoint` event")));
+    };
+    let belongs = |endpoint: &Endpoint| endpoint.transport == Transport::Sse;
+    let session = front.0.sessions.find(&id, identity.key, belongs).ok_or_else(|| {
+        let failure = Failure::invalid_request(
+            "unknown_session",
+            "Session not found: its stream ended, or never was here",
+        );
+        turn(&failure.hint("GET /sse to open a new one").status(StatusCode::NOT_FOUND))
+    })?;
+    let body = front.read(&parts.headers, body).await?;
+    match front.parse(&body)? {
+        Body::One(message) => front.take_legacy(&session, message),
+        Body::Batch(parts) => {
+            if session.version().is_some_and(|version| !version.has_batches()) {
+                let message = "Invalid request: this session's protocol version has no batches";
+                return Err(turn(&Failure::invalid_request("batch", message)));
+            }
+            for part in parts {
+                match part {
+                    Ok(message) => front.take_legacy(&session, message),
+                    Err(invalid) => deliver(&session, invalid_answer(&invalid)),
+                }
+            }
+        }
+    }
+    Ok(reply::empty(StatusCode::ACCEPTED))
+}
+
+// === impl Front ===
+
+impl Front {
+    fn take_legacy(&self, session: &Arc<Session>, message: Message) {
+        match message {
+            Message::Request(request) if request.method == Method::Initialize => {
+                deliver(session, self.initialize_legacy(session, &request).bytes().clone());
+            }
+            Message::Request(request) => {
+                let events = self.0.relay.handle(self.0.lane, session, request);
+                tokio::spawn(forward(session.clone(), events));
+            }
+            Message::Notice(notice) => note(session, &notice),
+            Message::Answer(answer) => {
+                tracing::debug!(id = %answer.id(), "a client answered what nobody asked");
+            }
+        }
+    }
+
+    fn initialize_legacy(&self, session: &Session, request: &Request) -> Answer {
+        match handshake::read_hello(request.params().as_ref()) {
+            Ok(hello) => {
+                let version = session.agree(Version::negotiate(&hello.requested));
+                let (client, key) = (&hello.client, &session.identity.name);
+                tracing::info!(client, key, version = version.as_str(), "HTTP+SSE client introduced itself");
+                Answer::result(&request.id(), &self.0.relay.welcome(version, &session.endpoint.scope))
+            }
+            Err(reason) => Answer::error(&request.id(), &Failure::invalid_params(reason).object()),
+        }
+    }
+}
+
+/// Passes what comes back for one request to the session's stream; a client that reads slowly holds up its own calls.
+async fn forward(session: Arc<Session>, events: Events) {
+    let Events { mut answer, mut notices } = events;
+    loop {
+        let (bytes, is_last) = tokio::select! {
+            biased;
+            Some(notice) = notices.recv() => (notice, false),
+            answer = &mut answer => {
+                while let Ok(notice) = notices.try_recv() {
+                    send(&session, notice).await;
+                }
+                let Some(answer) = answer else { return };
+                (answer.bytes().clone(), true)
+            }
+        };
+        send(&session, bytes).await;
+        if is_last {
+            return;
+        }
+    }
+}
+
+async fn send(session: &Session, bytes: Bytes) {
+    if let Some(listener) = session.inbox.sender() {
+        // The client is gone: its session ends, and with it everything that was meant for it.
+        let _ = listener.send(bytes).await;
+    }
+}
+
+fn deliver(session: &Arc<Session>, bytes: Bytes) {
+    let session = session.clone();
+    tokio::spawn(async move { send(&session, bytes).await });
+}
+
+// === impl Bound ===
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.front.end(&self.session);
+    }
+}

@@ -1,0 +1,325 @@
+//! Streamable HTTP with sessions (transports, 2025-03-26 to 2025-11-25).
+
+use crate::{
+    front::{
+        Front,
+        door::{Turned, accepts_both, accepts_events, turn},
+        events::{self, Listening},
+        reply,
+    },
+    policy::identity::Identity,
+    protocol::{
+        call::Events,
+        handshake,
+        version::{STATELESS, Version},
+    },
+    session::table::{Endpoint, Session, Transport},
+    wire::{
+        error::Failure,
+        message::{Body, Invalid, Message, Notice, Request, excerpt},
+        method::Method,
+        params,
+        raw::Raw,
+    },
+};
+use axum::{
+    extract::{Path, Request as HttpRequest, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::Response,
+};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::future::join_all;
+use std::sync::Arc;
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// What a request is about, once it was let in.
+struct Visit {
+    front: Front,
+    identity: Arc<Identity>,
+    headers: HeaderMap,
+    endpoint: Endpoint,
+    /// Whether the header narrowed the path's scope.
+    is_narrowed: bool,
+}
+
+/// `POST /mcp`.
+pub(super) async fn post(
+    State(front): State<Front>,
+    names: Option<Path<String>>,
+    request: HttpRequest,
+) -> Response {
+    take(front, names, request).await.unwrap_or_else(|turned| *turned)
+}
+
+/// `GET /mcp`: the session's own stream.
+pub(super) async fn get(
+    State(front): State<Front>,
+    names: Option<Path<String>>,
+    request: HttpRequest,
+) -> Response {
+    listen(front, names, request).unwrap_or_else(|turned| *turned)
+}
+
+/// `DELETE /mcp`: the session ends.
+pub(super) async fn delete(
+    State(front): State<Front>,
+    names: Option<Path<String>>,
+    request: HttpRequest,
+) -> Response {
+    let end = || {
+        let (visit, _) = Visit::new(front, names, request)?;
+        let session = visit.session()?;
+        visit.front.end(&session);
+        Ok(reply::empty(StatusCode::OK))
+    };
+    end().unwrap_or_else(|turned: Turned| *turned)
+}
+
+async fn take(front: Front, names: Option<Path<String>>, request: HttpRequest) -> Result<Response, Turned> {
+    let (visit, body) = Visit::new(front, names, request)?;
+    accepts_both(&visit.headers)?;
+    let body = visit.front.read(&visit.headers, body).await?;
+    match visit.front.parse(&body)? {
+        Body::One(message) => visit.one(message).await,
+        Body::Batch(parts) => visit.batch(parts).await,
+    }
+}
+
+fn listen(front: Front, names: Option<Path<String>>, request: HttpRequest) -> Result<Response, Turned> {
+    let (visit, _) = Visit::new(front, names, request)?;
+    accepts_events(&visit.headers)?;
+    visit.check_version()?;
+    let session = visit.session()?;
+    let (messages, open) = (session.inbox.listen(), session.open_stream());
+    let stop = visit.front.0.stop.clone();
+    // A first comment tells proxies and clients at once that the stream stands.
+    let first = Some(Bytes::from_static(crate::wire::sse::KEEP_ALIVE));
+    Ok(events::listening(&visit.front, Listening { first, messages, open, guard: (), stop }))
+}
+
+// === impl Visit ===
+
+impl Visit {
+    fn new(
+        front: Front,
+        names: Option<Path<String>>,
+        request: HttpRequest,
+    ) -> Result<(Self, axum::body::Body), Turned> {
+        let (parts, body) = request.into_parts();
+        let identity = front.admit(&parts.headers, &parts.uri)?;
+        let names = names.as_ref().map(|Path(names)| names.as_str());
+        let path = front.path_scope(&identity, names).map_err(|failure| turn(&failure))?;
+        let narrowed =
+            front.header_scope(&identity, &path, &parts.headers).map_err(|failure| turn(&failure))?;
+        let is_narrowed = narrowed.is_some();
+        let scope = narrowed.unwrap_or_else(|| path.clone());
+        let endpoint = Endpoint { transport: Transport::Streamable, path, scope };
+        Ok((Self { front, identity, headers: parts.headers, endpoint, is_narrowed }, body))
+    }
+
+    async fn one(self, message: Message) -> Result<Response, Turned> {
+        match message {
+            Message::Request(request) if request.method == Method::Initialize => {
+                Ok(self.initialize(&request))
+            }
+            Message::Request(request) if request.method == Method::Discover => Ok(fall_back(&request)),
+            Message::Request(request) => {
+                self.check_version()?;
+                let session = self.session_for(Some(&request.id()))?;
+                let events = self.front.0.relay.handle(self.front.0.lane, &session, request);
+                Ok(reply::events(&self.front, events).await)
+            }
+            Message::Notice(notice) => {
+                self.check_version()?;
+                note(&*self.session()?, &notice);
+                Ok(reply::empty(StatusCode::ACCEPTED))
+            }
+            Message::Answer(answer) => {
+                self.check_version()?;
+                let session = self.session()?;
+                tracing::debug!(client = session.client, id = %answer.id(), "a client answered what nobody asked");
+                Ok(reply::empty(StatusCode::ACCEPTED))
+            }
+        }
+    }
+
+    fn initialize(self, request: &Request) -> Response {
+        let id = request.id();
+        let hello = match handshake::read_hello(request.params().as_ref()) {
+            Ok(hello) => hello,
+            Err(reason) => return reply::failure(&Failure::invalid_params(reason), Some(&id)),
+        };
+        let version = Version::negotiate(&hello.requested);
+        let result = self.front.0.relay.welcome(version, &self.endpoint.scope);
+        let sessions = &self.front.0.sessions;
+        let session = match sessions.open(self.identity, self.endpoint, hello.client, Some(version)) {
+            Ok(session) => session,
+            Err(full) => {
+                let failure =
+                    Failure::exhausted("too_many_sessions", full.to_string()).hint("try again later");
+                return reply::failure(&failure, Some(&id));
+            }
+        };
+        tracing::info!(
+            client = session.client,
+            key = session.identity.name,
+            version = version.as_str(),
+            "session opened"
+        );
+        let answer = crate::wire::message::Answer::result(&id, &result);
+        let mut response = reply::bytes(StatusCode::OK, answer.bytes().clone());
+        // Hexadecimal digits are legal in a header.
+        if let Ok(value) = HeaderValue::from_str(&session.id) {
+            response.headers_mut().insert(SESSION_ID, value);
+        }
+        response
+    }
+
+    /// Batches are part of 2025-03-26 only, and `initialize` is never part of one.
+    async fn batch(self, parts: Vec<Result<Message, Invalid>>) -> Result<Response, Turned> {
+        self.check_version()?;
+        let session = self.session()?;
+        if !session.version().is_some_and(Version::has_batches) {
+            let message = "Invalid request: this session's protocol version has no batches; they were removed in 2025-06-18";
+            return Err(turn(
+                &Failure::invalid_request("batch", message).hint("send one message in one request"),
+            ));
+        }
+        let mut events = Vec::new();
+        let mut answers = Vec::new();
+        for part in parts {
+            match part {
+                Ok(Message::Request(request)) if request.method == Method::Initialize => {
+                    let failure =
+                        Failure::invalid_request("batch", "Invalid request: `initialize` stands alone");
+                    answers.push(
+                        crate::wire::message::Answer::error(&request.id(), &failure.object()).bytes().clone(),
+                    );
+                }
+                Ok(Message::Request(request)) => {
+                    events.push(self.front.0.relay.handle(self.front.0.lane, &session, request));
+                }
+                Ok(Message::Notice(notice)) => note(&session, &notice),
+                Ok(Message::Answer(_)) => {}
+                Err(invalid) => answers.push(invalid_answer(&invalid)),
+            }
+        }
+        if events.is_empty() && answers.is_empty() {
+            return Ok(reply::empty(StatusCode::ACCEPTED));
+        }
+        answers.extend(join_all(events.into_iter().map(whole)).await.into_iter().flatten());
+        Ok(reply::bytes(StatusCode::OK, array(&answers)))
+    }
+
+    fn session(&self) -> Result<Arc<Session>, Turned> {
+        self.session_for(None)
+    }
+
+    /// The session that the request names; for any key and endpoint but its own it does not exist.
+    fn session_for(&self, request: Option<&Raw>) -> Result<Arc<Session>, Turned> {
+        let refuse = |failure: &Failure| Box::new(reply::failure(failure, request));
+        let Some(id) = self.headers.get(SESSION_ID) else {
+            let failure = Failure::invalid_request(
+                "no_session",
+                "Invalid request: the header Mcp-Session-Id is missing",
+            );
+            return Err(refuse(
+                &failure.hint("send `initialize` first, and then the session id of its answer"),
+            ));
+        };
+        let id = id.to_str().unwrap_or_default();
+        let belongs = |endpoint: &Endpoint| {
+            endpoint.transport == Transport::Streamable
+                && endpoint.path == self.endpoint.path
+                && (!self.is_narrowed || endpoint.scope == self.endpoint.scope)
+        };
+        self.front.0.sessions.find(id, self.identity.key, belongs).ok_or_else(|| {
+            let failure =
+                Failure::invalid_request("unknown_session", "Session not found: it ended, or never was here");
+            refuse(&failure.hint("send `initialize` to open a new one").status(StatusCode::NOT_FOUND))
+        })
+    }
+
+    /// The header may be missing (VS Code never sends it); a version that is not spoken here is refused
+    /// (transports, "Protocol Version Header").
+    fn check_version(&self) -> Result<(), Turned> {
+        let Some(version) = self.headers.get(PROTOCOL_VERSION) else { return Ok(()) };
+        let version = version.to_str().unwrap_or("?");
+        if Version::parse(version).is_some() {
+            return Ok(());
+        }
+        let known = Version::names();
+        let message =
+            format!("Invalid request: MCP-Protocol-Version `{}` is not spoken here", excerpt(version));
+        let failure = Failure::invalid_request("protocol_version", message);
+        let hint = if version == STATELESS { "send `initialize` first; " } else { "" };
+        Err(turn(&failure.hint(format!("{hint}this gateway speaks {known}"))))
+    }
+}
+
+// === impl Front ===
+
+impl Front {
+    /// Ends a session and lets go of what upstreams keep for it.
+    pub(super) fn end(&self, session: &Session) {
+        self.0.sessions.end(session);
+        self.0.relay.release(session, self.0.lane);
+        tracing::info!(client = session.client, key = session.identity.name, "session ended");
+    }
+}
+
+/// `server/discover` of 2026-07-28: clients that probe fall back to `initialize` on this answer.
+pub(super) fn fall_back(request: &Request) -> Response {
+    reply::failure(&Failure::method_not_found(request.method.as_str()), Some(&request.id()))
+}
+
+/// A client's notification; those that are not known here are no concern of ours.
+pub(super) fn note(session: &Session, notice: &Notice) {
+    if notice.method == Method::Cancelled
+        && let Some((id, _)) = notice.params().as_ref().and_then(params::cancelled)
+    {
+        session.running.cancel(&id);
+    }
+}
+
+/// The answer to a part of a batch that is no message.
+pub(super) fn invalid_answer(invalid: &Invalid) -> Bytes {
+    let id = match invalid {
+        Invalid::NotAMessage { id: Some(id), .. } => id.clone(),
+        _ => Raw::of(&()),
+    };
+    crate::wire::message::Answer::error(&id, &Failure::from(invalid).object()).bytes().clone()
+}
+
+/// All messages of one request: in a batch's one JSON array they come together.
+async fn whole(events: Events) -> Vec<Bytes> {
+    let Events { answer, mut notices } = events;
+    let mut messages = Vec::new();
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        tokio::select! {
+            biased;
+            Some(notice) = notices.recv() => messages.push(notice),
+            answer = &mut answer => {
+                while let Ok(notice) = notices.try_recv() {
+                    messages.push(notice);
+                }
+                messages.extend(answer.map(|answer| answer.bytes().clone()));
+                return messages;
+            }
+        }
+    }
+}
+
+fn array(messages: &[Bytes]) -> Bytes {
+    let mut array =
+        BytesMut::with_capacity(messages.iter().map(|message| message.len() + 1).sum::<usize>() + 1);
+    for (index, message) in messages.iter().enumerate() {
+        array.put_u8(if index == 0 { b'[' } else { b',' });
+        array.extend_from_slice(message);
+    }
+    array.put_u8(b']');
+    array.freeze()
+}

@@ -1,0 +1,145 @@
+//! The composition root: from a configuration to a gateway that runs, and in the end drains.
+
+use crate::{
+    catalog::merge::ShowRules,
+    config::Config,
+    front::Front,
+    policy::identity::Keys,
+    protocol::call::Lane,
+    relay::{Member, Relay},
+    session::table::Table,
+    upstream::{Net, Upstream},
+};
+use anyhow::Context as _;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+mod accept;
+mod threads;
+
+pub use threads::serve;
+
+/// A gateway that was built: its upstreams are being reached for, and its fronts can be put on listeners.
+#[derive(Debug)]
+pub struct Gateway {
+    front: Front,
+    relay: Relay,
+    tasks: TaskTracker,
+    /// Ends the control plane.
+    stop: CancellationToken,
+    drain: Duration,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Builds a gateway on the current runtime, for so many lanes; `is_local` tells that its listener is on loopback.
+    pub fn start(config: Config, lanes: usize, is_local: bool) -> anyhow::Result<Self> {
+        let (stop, tasks, changed) = (CancellationToken::new(), TaskTracker::new(), Arc::new(Notify::new()));
+        let net = Net::new(lanes).context("the HTTP client cannot be made")?;
+        let mut members = BTreeMap::new();
+        for alias in config.aliases {
+            let show = ShowRules::new(&alias.show).map_err(anyhow::Error::msg)?;
+            let upstream = Upstream::start(
+                alias.alias.clone(),
+                alias.upstream,
+                net.clone(),
+                changed.clone(),
+                stop.child_token(),
+            );
+            members.insert(alias.alias, Member { upstream, show: Arc::new(show) });
+        }
+        let relay = Relay::new(members, config.names);
+        let sessions = Arc::new(Table::new(config.session));
+        let keys = Arc::new(Keys::new(&config.policy).map_err(anyhow::Error::msg)?);
+        let drain = config.front.drain;
+        let settings = Arc::new(config.front);
+        let front = Front::new(
+            relay.clone(),
+            keys,
+            sessions.clone(),
+            settings,
+            is_local,
+            Lane(0),
+            CancellationToken::new(),
+        );
+        tasks.spawn(publish(relay.clone(), sessions.clone(), changed, stop.clone()));
+        tasks.spawn(sweep(relay.clone(), sessions, stop.clone()));
+        Ok(Self { front, relay, tasks, stop, drain })
+    }
+
+    /// The front for a lane; `stop` ends its streams.
+    pub fn front(&self, lane: Lane, stop: CancellationToken) -> Front {
+        self.front.on(lane, stop)
+    }
+
+    /// The upstreams, for who wants to watch them.
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// How long calls may go on after a request to stop.
+    pub fn grace(&self) -> Duration {
+        self.drain
+    }
+
+    /// Serves a listener on the current runtime until `stop`, then lets calls end within the grace.
+    pub async fn listen(
+        &self,
+        listener: TcpListener,
+        lane: Lane,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
+        accept::run(self.front(lane, stop.clone()), listener, stop, self.drain).await
+    }
+
+    /// Ends the control plane and says good-bye to the upstreams.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let farewell = async {
+            self.tasks.wait().await;
+            let upstreams: Vec<_> = self.relay.upstreams().cloned().collect();
+            futures_util::future::join_all(upstreams.iter().map(|upstream| upstream.close(Lane(0)))).await;
+        };
+        // Upstreams that do not answer must not hold up the end.
+        if timeout(Duration::from_secs(3), farewell).await.is_err() {
+            tracing::debug!("some upstream sessions could not be ended in time");
+        }
+    }
+}
+
+/// Merges anew whenever an upstream's status changes.
+async fn publish(relay: Relay, sessions: Arc<Table>, changed: Arc<Notify>, stop: CancellationToken) {
+    while stop.run_until_cancelled(changed.notified()).await.is_some() {
+        relay.publish(&sessions.all());
+    }
+}
+
+/// Ends idle sessions.
+async fn sweep(relay: Relay, sessions: Arc<Table>, stop: CancellationToken) {
+    let mut clock = interval(sessions.sweep_interval());
+    while stop.run_until_cancelled(clock.tick()).await.is_some() {
+        for session in sessions.sweep() {
+            tracing::info!(client = session.client, key = session.identity.name, "idle session ended");
+            relay.release(&session, Lane(0));
+        }
+    }
+}
+
+/// Whether an address can be reached from this machine only.
+fn is_local(address: &SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => address.is_loopback(),
+    }
+}

@@ -1,0 +1,76 @@
+//! What comes back while a request is worked on.
+
+use crate::wire::message::Answer;
+use bytes::Bytes;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::sync::mpsc;
+
+/// Which of the gateway's threads a call runs on; it stays there, with that thread's upstream connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lane(pub usize);
+
+/// What comes back for one request: notices on the way, then one answer; `None` if the client cancelled it.
+pub struct Events {
+    /// The answer, with the client's own id; driving it is what makes the call go on.
+    pub answer: Answering,
+    /// Messages for the client that belong to this request, whole and with the client's own token; bounded, so
+    /// that a client that does not read holds up its own call and nothing else.
+    pub notices: mpsc::Receiver<Bytes>,
+}
+
+/// An answer on its way. Dropped early, it goes on by itself: in the handshake era a closed connection does not
+/// cancel (transports, "Sending Messages to the Server", item 6).
+pub struct Answering(Option<Pin<Box<dyn Future<Output = Option<Answer>> + Send>>>);
+
+/// How many notices may wait for a client.
+pub const NOTICES: usize = 64;
+
+// === impl Answering ===
+
+impl Answering {
+    /// An answer that the future gives.
+    pub fn new(future: impl Future<Output = Option<Answer>> + Send + 'static) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl Future for Answering {
+    type Output = Option<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = self.0.as_mut() else { return Poll::Ready(None) };
+        let answer = std::task::ready!(future.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(future) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // Bounded by the call's own deadline.
+            runtime.spawn(future);
+        }
+    }
+}
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Answering").field("pending", &self.0.is_some()).finish()
+    }
+}
+
+impl Events {
+    /// An answer that is there already.
+    pub fn ready(answer: Answer) -> Self {
+        let (_, notices) = mpsc::channel(1);
+        Self { answer: Answering::new(std::future::ready(Some(answer))), notices }
+    }
+}

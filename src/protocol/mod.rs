@@ -1,0 +1,8 @@
+//! What MCP means: versions, the handshake, calls and what comes back. Sans I/O.
+//!
+//! **Invariant:** every call ends in exactly one answer, and it comes last.
+
+pub mod call;
+pub mod handshake;
+pub mod pattern;
+pub mod version;

@@ -1,0 +1,112 @@
+//! One name, one upstream: `tools/call`.
+
+use crate::{
+    protocol::call::{Answering, Events, Lane, NOTICES},
+    relay::{Relay, refuse},
+    session::{
+        running::{NoPlace, Place},
+        table::Session,
+    },
+    upstream::{Caller, Outbound, Upstream},
+    wire::{
+        error::Failure,
+        message::{Answer, Request},
+        params,
+        raw::Raw,
+    },
+};
+use bytes::Bytes;
+use std::{ops::Range, sync::Arc};
+use tokio::{sync::mpsc, time::Instant};
+
+/// A call that is decided and only needs to be made.
+struct Ready {
+    upstream: Upstream,
+    caller: Caller,
+    lane: Lane,
+    request: Request,
+    native: Arc<str>,
+    name: Option<(Range<usize>, Raw)>,
+    token: Option<(Raw, Range<usize>)>,
+    place: Place,
+    key: String,
+}
+
+// === impl Relay ===
+
+impl Relay {
+    pub(super) fn call(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
+        match self.decide(lane, session, &request) {
+            Ok(ready) => {
+                let (sender, notices) = mpsc::channel(NOTICES);
+                Events { answer: Answering::new(ready.make(sender)), notices }
+            }
+            Err(failure) => refuse(&request, &failure),
+        }
+    }
+
+    fn decide(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
+        let params = request.params();
+        let params = params
+            .as_ref()
+            .ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))?;
+        let named = params::named(params).map_err(Failure::invalid_params)?;
+        let view = self.view(&session.identity, &session.endpoint.scope);
+        // What is denied is not in the view: unknown and denied are the same from here on.
+        let row = view.tool(&named.name).ok_or_else(|| Failure::unknown_tool(&named.name))?;
+        let member = self.0.upstreams.get(&row.alias).ok_or_else(|| Failure::unknown_tool(&named.name))?;
+        let place = session.running.begin(&request.id()).map_err(no_place)?;
+        // On an alias's own endpoint the name is the native one already, and keeps its spelling.
+        let name = (*named.name != *row.native).then(|| (named.name_at.clone(), row.native_json.clone()));
+        Ok(Ready {
+            upstream: member.upstream.clone(),
+            caller: Caller { session: session.number, key: session.identity.key },
+            lane,
+            request: request.clone(),
+            native: row.native.clone(),
+            name,
+            token: named.token,
+            place,
+            key: session.identity.name.clone(),
+        })
+    }
+}
+
+// === impl Ready ===
+
+impl Ready {
+    async fn make(self, notices: mpsc::Sender<Bytes>) -> Option<Answer> {
+        let began = Instant::now();
+        let outbound = Outbound {
+            request: &self.request,
+            name: self.name.as_ref().map(|(at, name)| (at.clone(), name)),
+            token: self.token.clone(),
+        };
+        let outcome = self.upstream.call(self.lane, self.caller, outbound, notices, &self.place.cancel).await;
+        let id = self.request.id();
+        match outcome {
+            Ok(answer) => answer.map(|answer| answer.with_id(&id)),
+            Err(fault) => {
+                let alias = self.upstream.alias();
+                let duration_ms = began.elapsed().as_millis();
+                let (key, tool, reason) = (&self.key, &self.native, fault.reason());
+                tracing::warn!(%alias, %tool, %key, reason, duration_ms, "call failed: {fault}");
+                Some(Answer::error(&id, &fault.failure(alias.as_str()).object()))
+            }
+        }
+    }
+}
+
+fn no_place(why: NoPlace) -> Failure {
+    match why {
+        NoPlace::SameId => {
+            Failure::invalid_request("id_in_use", "Invalid request: a call with this id is still under way")
+                .hint("give every request of a session an id of its own")
+        }
+        NoPlace::TooMany(most) => Failure::exhausted(
+            "too_many_calls",
+            format!("{most} calls of this session are under way, which is the limit"),
+        )
+        .hint("wait for some of them to end"),
+    }
+}

@@ -1,0 +1,33 @@
+//! Pages from the view: a list never waits for an upstream.
+
+use crate::{
+    protocol::call::Events,
+    relay::{Relay, refuse},
+    session::table::Session,
+    wire::{
+        error::Failure,
+        message::{Answer, Request},
+        params,
+    },
+};
+
+// === impl Relay ===
+
+impl Relay {
+    pub(super) fn list(&self, session: &Session, request: &Request) -> Events {
+        let params = request.params();
+        let cursor = match params.as_ref().map(params::cursor).transpose() {
+            Ok(cursor) => cursor.flatten(),
+            Err(reason) => return refuse(request, &Failure::invalid_params(reason)),
+        };
+        match self.view(&session.identity, &session.endpoint.scope).page(cursor.as_deref()) {
+            Some(page) => Events::ready(Answer::result(&request.id(), &page)),
+            None => {
+                let failure =
+                    Failure::invalid_params("`params.cursor` is not one of this list, or no longer")
+                        .hint("list again from the start, without a cursor");
+                refuse(request, &failure)
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! A new catalog: merged from what upstreams said, and told to the clients whose view of it changed.
+
+use crate::{
+    catalog::merge::{self, Source},
+    relay::Relay,
+    session::table::Session,
+};
+use std::sync::Arc;
+
+// === impl Relay ===
+
+impl Relay {
+    /// Merges what the upstreams said last, and tells the sessions that see something else now.
+    pub fn publish(&self, sessions: &[Arc<Session>]) {
+        let sources = self.0.upstreams.iter().map(|(alias, member)| {
+            (alias.clone(), Source { show: member.show.clone(), listing: member.upstream.status().listing })
+        });
+        let catalog = Arc::new(merge::merge(&sources.collect(), &self.0.names));
+        let before = self.0.catalog.load_full();
+        if before.tools == catalog.tools && before.aliases == catalog.aliases {
+            return;
+        }
+        for decision in catalog.decisions.iter().filter(|decision| !before.decisions.contains(decision)) {
+            tracing::warn!("{decision}");
+        }
+        self.0.catalog.store(catalog.clone());
+        for session in sessions.iter().filter(|session| session.version().is_some()) {
+            let (identity, scope) = (&session.identity, &session.endpoint.scope);
+            let is_same = self.view_of(&before, identity, scope).digest
+                == self.view_of(&catalog, identity, scope).digest;
+            if !is_same {
+                session.inbox.tools_changed();
+            }
+        }
+    }
+}

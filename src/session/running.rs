@@ -1,0 +1,85 @@
+//! The calls of one session that are under way, by the client's own ids.
+
+use crate::wire::raw::Raw;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The calls of one session that are under way.
+#[derive(Debug)]
+pub struct Running {
+    calls: Mutex<HashMap<Raw, CancellationToken>>,
+    most: usize,
+}
+
+/// One call's place among the running ones; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    running: Arc<Running>,
+    id: Raw,
+    /// Cancelled when the client takes the call back.
+    pub cancel: CancellationToken,
+}
+
+/// Why a call gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// Another call of this session has the same id.
+    SameId,
+    /// There are as many as are allowed.
+    TooMany(usize),
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Room for `most` calls.
+    pub fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { calls: Mutex::default(), most })
+    }
+
+    /// Begins a call.
+    pub fn begin(self: &Arc<Self>, id: &Raw) -> Result<Place, NoPlace> {
+        let mut calls = self.calls();
+        if calls.contains_key(id) {
+            return Err(NoPlace::SameId);
+        }
+        if calls.len() >= self.most {
+            return Err(NoPlace::TooMany(self.most));
+        }
+        let cancel = CancellationToken::new();
+        calls.insert(id.clone(), cancel.clone());
+        Ok(Place { running: self.clone(), id: id.clone(), cancel })
+    }
+
+    /// Takes a call back; an id that runs no more is nothing special, the answer may be on its way
+    /// (cancellation, "Timing Considerations").
+    pub fn cancel(&self, id: &Raw) {
+        if let Some(cancel) = self.calls().get(id) {
+            cancel.cancel();
+        }
+    }
+
+    /// How many calls are under way.
+    pub fn len(&self) -> usize {
+        self.calls().len()
+    }
+
+    /// Whether no call is under way.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<Raw, CancellationToken>> {
+        // No code that holds the lock can panic.
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.running.calls().remove(&self.id);
+    }
+}

@@ -1,0 +1,206 @@
+//! All client sessions, by id.
+
+use crate::{
+    catalog::view::Scope,
+    policy::identity::{Identity, KeyId},
+    protocol::version::Version,
+    session::{inbox::Inbox, running::Running, settings::Settings},
+};
+use dashmap::DashMap;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id: 122 random bits, visible ASCII.
+    pub id: Box<str>,
+    /// Its number, for what upstreams keep for it.
+    pub number: u64,
+    /// Who opened it.
+    pub identity: Arc<Identity>,
+    /// Where it was opened.
+    pub endpoint: Endpoint,
+    /// The client's name and version, for logs.
+    pub client: String,
+    /// The revision that was agreed on, when it was.
+    version: std::sync::OnceLock<Version>,
+    /// Messages outside of calls.
+    pub inbox: Inbox,
+    /// Calls under way.
+    pub running: Arc<Running>,
+    /// Milliseconds after the table's birth.
+    used: AtomicU64,
+    /// Streams that are open: a session with one is not idle.
+    streams: AtomicUsize,
+}
+
+/// Where a session lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Which of the two transports.
+    pub transport: Transport,
+    /// What the path shows.
+    pub path: Scope,
+    /// What it shows after the header of the opening request narrowed it.
+    pub scope: Scope,
+}
+
+/// The transport of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Streamable HTTP.
+    Streamable,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
+}
+
+/// All client sessions.
+#[derive(Debug)]
+pub struct Table {
+    sessions: DashMap<Box<str>, Arc<Session>>,
+    settings: Settings,
+    numbers: AtomicU64,
+    born: Instant,
+}
+
+/// As many sessions as are allowed are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} sessions are open, which is the limit")]
+pub struct Full(pub usize);
+
+/// Keeps a session from being idle while a stream is open.
+#[derive(Debug)]
+pub struct Open(Arc<Session>);
+
+// === impl Table ===
+
+impl Table {
+    /// An empty table.
+    pub fn new(settings: Settings) -> Self {
+        Self { sessions: DashMap::new(), settings, numbers: AtomicU64::new(1), born: Instant::now() }
+    }
+
+    /// Opens a session; streamable HTTP agrees on a version at once, HTTP+SSE later.
+    pub fn open(
+        &self,
+        identity: Arc<Identity>,
+        endpoint: Endpoint,
+        client: String,
+        version: Option<Version>,
+    ) -> Result<Arc<Session>, Full> {
+        if self.sessions.len() >= self.settings.max_sessions {
+            return Err(Full(self.settings.max_sessions));
+        }
+        let id: Box<str> = Uuid::new_v4().simple().to_string().into();
+        let session = Arc::new(Session {
+            id: id.clone(),
+            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            identity,
+            endpoint,
+            client,
+            version: version.map_or_else(std::sync::OnceLock::new, Into::into),
+            inbox: Inbox::new(self.settings.queue),
+            running: Running::new(self.settings.max_calls),
+            used: AtomicU64::new(self.now()),
+            streams: AtomicUsize::new(0),
+        });
+        self.sessions.insert(id, session.clone());
+        Ok(session)
+    }
+
+    /// The session of that id, if it belongs to this key and this endpoint.
+    pub fn find(&self, id: &str, key: KeyId, belongs: impl Fn(&Endpoint) -> bool) -> Option<Arc<Session>> {
+        let session = self.sessions.get(id)?;
+        if session.identity.key != key || !belongs(&session.endpoint) {
+            return None;
+        }
+        session.used.store(self.now(), Ordering::Relaxed);
+        Some(session.clone())
+    }
+
+    /// Ends a session and its streams.
+    pub fn end(&self, session: &Session) {
+        if self.sessions.remove(&session.id).is_some() {
+            session.inbox.close();
+        }
+    }
+
+    /// Ends the sessions that were idle for too long, and returns them.
+    pub fn sweep(&self) -> Vec<Arc<Session>> {
+        let idle = millis(self.settings.idle);
+        let now = self.now();
+        let is_idle = |session: &Session| {
+            session.streams.load(Ordering::Relaxed) == 0
+                && session.running.is_empty()
+                && now.saturating_sub(session.used.load(Ordering::Relaxed)) >= idle
+        };
+        let old: Vec<_> =
+            self.sessions.iter().filter(|session| is_idle(session)).map(|session| session.clone()).collect();
+        for session in &old {
+            self.end(session);
+        }
+        old
+    }
+
+    /// All sessions at this moment.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.sessions.iter().map(|session| session.clone()).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// How often to sweep.
+    pub fn sweep_interval(&self) -> Duration {
+        (self.settings.idle / 4).clamp(Duration::from_millis(100), Duration::from_mins(1))
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.born.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+// === impl Session ===
+
+impl Session {
+    /// The revision that was agreed on, if `initialize` was answered.
+    pub fn version(&self) -> Option<Version> {
+        self.version.get().copied()
+    }
+
+    /// Agrees on a revision; a second `initialize` changes nothing, and gets the first one's.
+    pub fn agree(&self, version: Version) -> Version {
+        *self.version.get_or_init(|| version)
+    }
+
+    /// Marks a stream as open until the mark is dropped.
+    pub fn open_stream(self: &Arc<Self>) -> Open {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Open(self.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}

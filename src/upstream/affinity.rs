@@ -1,0 +1,193 @@
+//! Which upstream session serves which caller: opened when it is first used, bounded, closed when idle.
+
+use crate::{
+    policy::identity::KeyId,
+    protocol::call::Lane,
+    upstream::{fault::Fault, link::Link, settings::SessionMode},
+};
+use dashmap::{DashMap, Entry};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::OnceCell, time::Instant};
+
+/// Who calls, as far as upstream sessions are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The number of the client's session.
+    pub session: u64,
+    /// The client's key.
+    pub key: KeyId,
+}
+
+/// Which callers share an upstream session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Affinity {
+    Shared,
+    Session(u64),
+    Key(KeyId),
+}
+
+/// The sessions that callers have with one upstream.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    slots: DashMap<Affinity, Arc<Slot>>,
+    most: usize,
+    born: Instant,
+}
+
+/// One session: not open yet, or open.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    link: OnceCell<Arc<Link>>,
+    calls: AtomicUsize,
+    /// Milliseconds after the table's birth.
+    used: AtomicU64,
+}
+
+/// A slot that is in use for a call.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Slot>);
+
+// === impl Affinity ===
+
+impl Affinity {
+    /// Which session a caller gets, given whether the upstream keeps any.
+    pub(crate) fn of(caller: Caller, mode: SessionMode, has_session: bool) -> Self {
+        match mode {
+            SessionMode::Shared => Self::Shared,
+            SessionMode::Auto if !has_session => Self::Shared,
+            SessionMode::Auto | SessionMode::Client => Self::Session(caller.session),
+            SessionMode::Key => Self::Key(caller.key),
+        }
+    }
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Room for `most` sessions.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { slots: DashMap::new(), most, born: Instant::now() }
+    }
+
+    /// The caller's slot; makes room by closing the session that was idle longest.
+    pub(crate) fn lease(&self, affinity: Affinity, lane: Lane) -> Result<Lease, Fault> {
+        if let Some(slot) = self.slots.get(&affinity) {
+            return Ok(self.use_slot(&slot));
+        }
+        if self.slots.len() >= self.most && !self.make_room(lane) {
+            return Err(Fault::Busy(self.most));
+        }
+        Ok(match self.slots.entry(affinity) {
+            Entry::Occupied(taken) => self.use_slot(taken.get()),
+            Entry::Vacant(free) => self.use_slot(&free.insert(Arc::default())),
+        })
+    }
+
+    fn use_slot(&self, slot: &Arc<Slot>) -> Lease {
+        slot.calls.fetch_add(1, Ordering::Relaxed);
+        slot.used.store(self.now(), Ordering::Relaxed);
+        Lease(slot.clone())
+    }
+
+    /// Puts an open session where callers that share one find it.
+    pub(crate) fn share(&self, link: Arc<Link>) {
+        let slot = Slot { link: OnceCell::new_with(Some(link)), ..Slot::default() };
+        slot.used.store(self.now(), Ordering::Relaxed);
+        self.slots.insert(Affinity::Shared, Arc::new(slot));
+    }
+
+    /// Forgets a session that is of no use any more, unless somebody replaced it already.
+    pub(crate) fn forget(&self, affinity: Affinity, lease: &Lease) {
+        self.slots.remove_if(&affinity, |_, slot| Arc::ptr_eq(slot, &lease.0));
+    }
+
+    /// Closes the session of an ended client session.
+    pub(crate) fn release(&self, session: u64, lane: Lane) {
+        if let Some((_, slot)) = self.slots.remove(&Affinity::Session(session)) {
+            slot.close(lane);
+        }
+    }
+
+    /// Closes what was idle for `idle`, and what ended by itself.
+    pub(crate) fn sweep(&self, idle: Duration, lane: Lane) {
+        let now = self.now();
+        let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        self.slots.retain(|affinity, slot| {
+            let is_over = slot.link.get().is_some_and(|link| link.ended().is_some());
+            let is_old = now.saturating_sub(slot.used.load(Ordering::Relaxed)) >= idle;
+            let keep = slot.calls.load(Ordering::Relaxed) > 0
+                || !(is_over || (is_old && *affinity != Affinity::Shared));
+            if !keep {
+                slot.close(lane);
+            }
+            keep
+        });
+    }
+
+    /// Closes everything.
+    pub(crate) fn take_all(&self) -> Vec<Arc<Link>> {
+        let links = self.slots.iter().filter_map(|slot| slot.link.get().cloned()).collect();
+        self.slots.clear();
+        links
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn make_room(&self, lane: Lane) -> bool {
+        let oldest = self
+            .slots
+            .iter()
+            .filter(|slot| slot.calls.load(Ordering::Relaxed) == 0)
+            .min_by_key(|slot| slot.used.load(Ordering::Relaxed))
+            .map(|slot| *slot.key());
+        let Some(oldest) = oldest else { return false };
+        let removed = self.slots.remove_if(&oldest, |_, slot| slot.calls.load(Ordering::Relaxed) == 0);
+        if let Some((affinity, slot)) = removed {
+            tracing::info!(?affinity, most = self.most, "the idlest upstream session is closed to make room");
+            slot.close(lane);
+        }
+        true
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn close(&self, lane: Lane) {
+        if let Some(link) = self.link.get().cloned() {
+            tokio::spawn(async move { link.close(lane).await });
+        }
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// The open session; the first caller opens it, and others wait for that.
+    pub(crate) async fn link<F>(&self, open: impl FnOnce() -> F) -> Result<&Arc<Link>, Fault>
+    where
+        F: Future<Output = Result<Link, Fault>>,
+    {
+        self.0.link.get_or_try_init(|| async { open().await.map(Arc::new) }).await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

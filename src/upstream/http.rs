@@ -1,0 +1,330 @@
+//! Streamable HTTP, as its client (transports, 2025-03-26 to 2025-11-25).
+
+use crate::{
+    protocol::call::Lane,
+    upstream::{
+        ask,
+        fault::Fault,
+        net::{self, Net},
+        pending::number,
+        signals::Signals,
+        sink::Sink,
+    },
+    wire::{
+        message::{Answer, Body, Message, excerpt},
+        method::Method,
+        sse::Decoder,
+    },
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
+};
+use reqwest::Response;
+use std::{sync::Arc, time::Duration};
+use url::Url;
+
+/// The header of the session's id.
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The header of the protocol's revision.
+pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const EVENT_STREAM: &str = "text/event-stream";
+/// The most messages that one batch of an upstream may have.
+const MAX_BATCH: usize = 1000;
+/// How much of an error's body is read for its message.
+const ERROR_BODY: usize = 64 * 1024;
+/// How long the end of an event stream may take after the answer, for the connection to be used again.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// One session with an upstream over streamable HTTP.
+#[derive(Debug)]
+pub(crate) struct HttpLink {
+    net: Net,
+    url: Url,
+    headers: HeaderMap,
+    has_session: bool,
+    max_message: usize,
+    signals: Arc<Signals>,
+}
+
+// === impl HttpLink ===
+
+impl HttpLink {
+    /// A link without a session, as `initialize` needs it; `headers` are the alias's own.
+    pub(crate) fn new(
+        net: Net,
+        url: Url,
+        mut headers: HeaderMap,
+        max_message: usize,
+        signals: Arc<Signals>,
+    ) -> Self {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        Self { net, url, headers, has_session: false, max_message, signals }
+    }
+
+    /// Remembers what the handshake agreed on.
+    pub(crate) fn agree(&mut self, version: &'static str, session: Option<HeaderValue>) {
+        self.headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version));
+        self.has_session = session.is_some();
+        if let Some(session) = session {
+            self.headers.insert(SESSION_ID, session);
+        }
+    }
+
+    /// Whether the upstream handed out a session id.
+    pub(crate) fn has_session(&self) -> bool {
+        self.has_session
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn request(
+        &self,
+        lane: Lane,
+        id: u64,
+        body: Bytes,
+        sink: Option<&Sink>,
+    ) -> Result<Answer, Fault> {
+        let response = self.post(lane, body).await?;
+        self.read_answer(lane, id, response, sink).await
+    }
+
+    /// Sends a notification or an answer.
+    pub(crate) async fn notify(&self, lane: Lane, body: Bytes) -> Result<(), Fault> {
+        let response = self.post(lane, body).await?;
+        if response.status().is_success() { Ok(()) } else { Err(self.refusal(response).await.1) }
+    }
+
+    pub(crate) async fn post(&self, lane: Lane, body: Bytes) -> Result<Response, Fault> {
+        let request = self.net.client(lane).post(self.url.clone()).headers(self.headers.clone()).body(body);
+        request.send().await.map_err(net::fault)
+    }
+
+    pub(crate) async fn read_answer(
+        &self,
+        lane: Lane,
+        id: u64,
+        response: Response,
+        sink: Option<&Sink>,
+    ) -> Result<Answer, Fault> {
+        if !response.status().is_success() {
+            let (body, fault) = self.refusal(response).await;
+            // A server may well put the answer to this very request under a 4xx.
+            return match Message::parse(&body) {
+                Ok(Message::Answer(answer)) if number(&answer.id()) == Some(id) => Ok(answer),
+                _ => Err(fault),
+            };
+        }
+        match content_type(&response) {
+            kind if kind.starts_with(EVENT_STREAM) => self.read_events(lane, id, response, sink).await,
+            kind if kind.starts_with("application/json") => {
+                let body = read_body(response, self.max_message).await?;
+                find_answer(id, &body)
+            }
+            "" if response.status() != StatusCode::OK => Err(Fault::NotMcp(format!(
+                "HTTP {} without an answer to a request",
+                response.status().as_u16()
+            ))),
+            kind => {
+                let kind = excerpt(kind);
+                let body = read_body(response, ERROR_BODY).await.unwrap_or_default();
+                Err(Fault::NotMcp(format!("content type `{kind}`, beginning {}", beginning(&body))))
+            }
+        }
+    }
+
+    async fn read_events(
+        &self,
+        lane: Lane,
+        id: u64,
+        mut response: Response,
+        sink: Option<&Sink>,
+    ) -> Result<Answer, Fault> {
+        let mut decoder = Decoder::new(self.max_message);
+        loop {
+            let Some(piece) = response.chunk().await.map_err(net::fault)? else {
+                return Err(Fault::Closed("the event stream ended".into()));
+            };
+            decoder.push(&piece);
+            while let Some(event) = decoder.next_event().map_err(|large| Fault::TooLarge(large.0))? {
+                if !event.is_message() {
+                    continue;
+                }
+                for message in messages(&event.data)? {
+                    match message {
+                        Message::Answer(answer) if number(&answer.id()) == Some(id) => {
+                            drain(response);
+                            return Ok(answer);
+                        }
+                        Message::Answer(answer) => {
+                            tracing::warn!(id = %answer.id(), "an upstream answered a request that it was not asked here");
+                        }
+                        Message::Notice(notice) if notice.method == Method::ToolsChanged => {
+                            self.signals.relist();
+                        }
+                        Message::Notice(notice) => {
+                            if let Some(sink) = sink {
+                                sink.pass(&notice).await;
+                            }
+                        }
+                        Message::Request(request) => {
+                            self.notify(lane, ask::refuse(&request).bytes().clone()).await?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Listens on the session's own stream until it ends; `Err` with a 4xx if the upstream has none.
+    pub(crate) async fn listen(&self, lane: Lane) -> Result<(), Fault> {
+        let mut headers = self.headers.clone();
+        headers.remove(CONTENT_TYPE);
+        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        let request = self.net.client(lane).get(self.url.clone()).headers(headers);
+        let mut response = request.send().await.map_err(net::fault)?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await.1);
+        }
+        if !content_type(&response).starts_with(EVENT_STREAM) {
+            return Err(Fault::Status { status: 405, excerpt: "no event stream".into() });
+        }
+        let mut decoder = Decoder::new(self.max_message);
+        while let Some(piece) = response.chunk().await.map_err(net::fault)? {
+            decoder.push(&piece);
+            while let Some(event) = decoder.next_event().map_err(|large| Fault::TooLarge(large.0))? {
+                if !event.is_message() {
+                    continue;
+                }
+                // One odd event does not end the stream.
+                for message in messages(&event.data).unwrap_or_default() {
+                    match message {
+                        Message::Notice(notice) if notice.method == Method::ToolsChanged => {
+                            self.signals.relist();
+                        }
+                        Message::Request(request) => {
+                            self.notify(lane, ask::refuse(&request).bytes().clone()).await?;
+                        }
+                        Message::Notice(_) | Message::Answer(_) => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the upstream that the session ends; it may not care.
+    pub(crate) async fn close(&self, lane: Lane) {
+        if self.has_session {
+            let request = self.net.client(lane).delete(self.url.clone()).headers(self.headers.clone());
+            if let Err(error) = request.timeout(Duration::from_secs(2)).send().await {
+                tracing::debug!(error = %error.without_url(), "an upstream session could not be deleted");
+            }
+        }
+    }
+
+    /// The body of a refusal and what it means.
+    async fn refusal(&self, response: Response) -> (Bytes, Fault) {
+        let status = response.status();
+        let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(excerpt);
+        let body = read_body(response, ERROR_BODY).await.unwrap_or_default();
+        let fault = match status {
+            StatusCode::NOT_FOUND if self.has_session => Fault::SessionGone,
+            // Servers made from the TypeScript SDK's examples say 400 for a session that they forgot; an error
+            // without an id means that no request was looked at.
+            StatusCode::BAD_REQUEST if self.has_session && names_session(&body) => Fault::SessionGone,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Fault::Unauthorized(status.as_u16()),
+            status if status.is_redirection() => {
+                Fault::Redirect(location.unwrap_or_else(|| "nowhere".into()))
+            }
+            status => Fault::Status { status: status.as_u16(), excerpt: beginning(&body) },
+        };
+        (body, fault)
+    }
+}
+
+fn names_session(body: &[u8]) -> bool {
+    let Ok(body) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
+    let message = body["error"]["message"].as_str().unwrap_or_default().to_ascii_lowercase();
+    body["id"].is_null() && message.contains("session")
+}
+
+fn content_type(response: &Response) -> &str {
+    response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+}
+
+/// The whole body, if it is not larger than `limit`.
+pub(crate) async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Fault> {
+    let announced =
+        response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(Fault::TooLarge(limit));
+    }
+    let Some(first) = response.chunk().await.map_err(net::fault)? else { return Ok(Bytes::new()) };
+    if announced == Some(first.len()) {
+        return Ok(first);
+    }
+    let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len()));
+    body.extend_from_slice(&first);
+    while let Some(piece) = response.chunk().await.map_err(net::fault)? {
+        if body.len() + piece.len() > limit {
+            return Err(Fault::TooLarge(limit));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// The messages of one event or body; 2025-03-26 allows several.
+pub(crate) fn messages(data: &Bytes) -> Result<Vec<Message>, Fault> {
+    let not_mcp = |invalid| Fault::NotMcp(format!("{invalid} (beginning {})", beginning(data)));
+    match Body::parse(data, MAX_BATCH).map_err(not_mcp)? {
+        Body::One(message) => Ok(vec![message]),
+        Body::Batch(parts) => parts.into_iter().collect::<Result<_, _>>().map_err(not_mcp),
+    }
+}
+
+fn find_answer(id: u64, body: &Bytes) -> Result<Answer, Fault> {
+    let mut others = None;
+    for message in messages(body)? {
+        if let Message::Answer(answer) = message {
+            // An error without an id can only mean the request that this is the response to.
+            let is_ours =
+                number(&answer.id()) == Some(id) || (answer.is_error && answer.id().as_bytes() == b"null");
+            if is_ours {
+                return Ok(answer);
+            }
+            others = Some(answer.id());
+        }
+    }
+    Err(Fault::NotMcp(match others {
+        Some(other) => format!("an answer to request {other} in place of {id}"),
+        None => "a body without an answer".into(),
+    }))
+}
+
+/// The beginning of a body for a message: one line, nothing unprintable.
+fn beginning(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
+    let words: Vec<_> = text.split_whitespace().collect();
+    let line: String = words.join(" ").chars().filter(|symbol| !symbol.is_control()).take(120).collect();
+    if line.is_empty() { "with nothing".into() } else { format!("`{line}`") }
+}
+
+/// Reads the end of a stream whose answer has come, so that its connection can be used again.
+fn drain(mut response: Response) {
+    match response.chunk().now_or_never() {
+        Some(Ok(None) | Err(_)) => {}
+        Some(Ok(Some(_))) | None => {
+            tokio::spawn(tokio::time::timeout(DRAIN, async move {
+                let mut left = ERROR_BODY;
+                while let Ok(Some(piece)) = response.chunk().await {
+                    let Some(less) = left.checked_sub(piece.len()) else { return };
+                    left = less;
+                }
+            }));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! One upstream server each: how it is reached, what it offers, and every call's one answer.
+//!
+//! **Invariant:** every dispatched call is answered exactly once, by the upstream or by us. Ids on the wire are ours,
+//! so that a hostile upstream cannot answer somebody else's call.
+
+mod affinity;
+mod ask;
+mod fault;
+mod http;
+mod link;
+mod lists;
+mod net;
+mod pending;
+pub mod settings;
+mod signals;
+mod sink;
+mod sse;
+mod supervisor;
+
+use crate::{
+    catalog::{listing::Listing, name::Alias},
+    protocol::{call::Lane, handshake::Welcome},
+    upstream::{
+        affinity::{Affinity, Sessions},
+        link::Link,
+        settings::{Settings, Transport},
+        signals::Signals,
+        sink::Sink,
+    },
+    wire::{
+        message::{Answer, Notice, Request},
+        method::Method,
+        raw::Raw,
+    },
+};
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use serde_json::json;
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use affinity::Caller;
+pub use fault::Fault;
+pub use net::Net;
+
+/// The handle of one upstream.
+#[derive(Clone, Debug)]
+pub struct Upstream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    alias: Alias,
+    settings: Settings,
+    net: Net,
+    signals: Arc<Signals>,
+    sessions: Sessions,
+    ids: AtomicU64,
+    /// What the last handshake told; survives the connection.
+    offer: ArcSwapOption<Offer>,
+    status: watch::Sender<Status>,
+    /// Wakes who merges listings.
+    changed: Arc<Notify>,
+}
+
+/// How an upstream is.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What it does at the moment.
+    pub state: State,
+    /// Since when.
+    pub since: SystemTime,
+    /// What it has; kept while it is down.
+    pub listing: Option<Arc<Listing>>,
+}
+
+/// What an upstream does at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing is known yet.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It does not, and why.
+    Down(Fault),
+}
+
+/// What an upstream told in its handshake.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Identity, version, capabilities.
+    pub welcome: Arc<Welcome>,
+    /// The transport that works.
+    pub transport: Transport,
+    /// Whether it keeps sessions.
+    pub has_session: bool,
+}
+
+/// A request on its way to an upstream: the client's bytes, and what is changed in them.
+#[derive(Debug)]
+pub struct Outbound<'a> {
+    /// The client's request.
+    pub request: &'a Request,
+    /// Where the name stands in its parameters, and the native name as a JSON string.
+    pub name: Option<(Range<usize>, &'a Raw)>,
+    /// The client's progress token and where it stands.
+    pub token: Option<(Raw, Range<usize>)>,
+}
+
+/// How long a notice to an upstream may take.
+const NOTICE: Duration = Duration::from_secs(5);
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Begins to reach for the upstream and to keep it; `changed` is woken whenever its status changes.
+    pub fn start(
+        alias: Alias,
+        settings: Settings,
+        net: Net,
+        changed: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Self {
+        let status = Status { state: State::Starting, since: SystemTime::now(), listing: None };
+        let inner = Arc::new(Inner {
+            alias,
+            sessions: Sessions::new(settings.max_sessions),
+            settings,
+            net,
+            signals: Arc::default(),
+            ids: AtomicU64::new(1),
+            offer: ArcSwapOption::empty(),
+            status: watch::Sender::new(status),
+            changed,
+        });
+        tokio::spawn(supervisor::Supervisor::new(inner.clone(), stop).run());
+        Self(inner)
+    }
+
+    /// Its alias.
+    pub fn alias(&self) -> &Alias {
+        &self.0.alias
+    }
+
+    /// How it is now.
+    pub fn status(&self) -> Status {
+        self.0.status.borrow().clone()
+    }
+
+    /// How it is, as it changes.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.0.status.subscribe()
+    }
+
+    /// What it told in its last handshake.
+    pub fn offer(&self) -> Option<Arc<Offer>> {
+        self.0.offer.load_full()
+    }
+
+    /// How many sessions callers have with it.
+    pub fn sessions(&self) -> usize {
+        self.0.sessions.len()
+    }
+
+    /// Calls it. `Ok(None)` means that the client took the call back.
+    ///
+    /// A call is sent a second time only when the upstream said that it did not look at it.
+    pub async fn call(
+        &self,
+        lane: Lane,
+        caller: Caller,
+        outbound: Outbound<'_>,
+        notices: mpsc::Sender<Bytes>,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Answer>, Fault> {
+        let inner = &*self.0;
+        let id = inner.ids.fetch_add(1, Ordering::Relaxed);
+        let body = outbound.body(id);
+        let sink = Arc::new(Sink { token: outbound.token.map(|(token, _)| token), notices });
+        let has_session = inner.offer.load().as_ref().is_none_or(|offer| offer.has_session);
+        let affinity = Affinity::of(caller, inner.settings.session, has_session);
+        let after = inner.settings.timeouts.call;
+        let deadline = Instant::now() + after;
+        let mut is_first = true;
+        loop {
+            let lease = inner.sessions.lease(affinity, lane)?;
+            let link = tokio::select! {
+                link = lease.link(|| inner.open(lane)) => link.inspect_err(|_| {
+                    inner.sessions.forget(affinity, &lease);
+                    inner.signals.want();
+                })?,
+                () = cancel.cancelled() => return Ok(None),
+            };
+            let answer = tokio::select! {
+                answer = link.request(lane, id, body.clone(), Some(sink.clone())) => answer,
+                () = cancel.cancelled() => {
+                    cancelled(link, lane, id, "the client cancelled the call");
+                    return Ok(None);
+                }
+                () = sleep_until(deadline) => {
+                    cancelled(link, lane, id, "the call took too long");
+                    return Err(Fault::Timeout { step: "answer the call", after });
+                }
+            };
+            match answer {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(fault) => {
+                    if fault == Fault::SessionGone || link.ended().is_some() {
+                        inner.sessions.forget(affinity, &lease);
+                    }
+                    if fault != Fault::SessionGone || !is_first {
+                        inner.signals.want();
+                        return Err(fault);
+                    }
+                    is_first = false;
+                }
+            }
+        }
+    }
+
+    /// Closes what it keeps for an ended client session.
+    pub fn release(&self, session: u64, lane: Lane) {
+        self.0.sessions.release(session, lane);
+    }
+
+    /// Ends all sessions with it.
+    pub async fn close(&self, lane: Lane) {
+        let links = self.0.sessions.take_all();
+        futures_util::future::join_all(links.iter().map(|link| link.close(lane))).await;
+    }
+}
+
+/// Looks at an upstream once: connects, lists, and leaves.
+pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
+    let net = Net::new(1).map_err(|error| Fault::Credential(error.to_string()))?;
+    let lane = Lane(0);
+    let link = Link::open(&net, lane, settings, None, &Arc::default()).await?;
+    let listing = lists::read(&link, lane, &settings.timeouts, &AtomicU64::new(1)).await;
+    let offer = Offer::of(&link);
+    link.close(lane).await;
+    Ok((offer, listing?.0))
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Opens a session with the upstream, and remembers how it went.
+    async fn open(&self, lane: Lane) -> Result<Link, Fault> {
+        let known = self.offer.load().as_ref().map(|offer| offer.transport);
+        let link = Link::open(&self.net, lane, &self.settings, known, &self.signals).await?;
+        if known.is_none() {
+            self.offer.store(Some(Arc::new(Offer::of(&link))));
+        }
+        Ok(link)
+    }
+
+    /// Whether callers share one session.
+    fn is_shared(&self, has_session: bool) -> bool {
+        let nobody = Caller { session: 0, key: crate::policy::identity::KeyId::NOBODY };
+        Affinity::of(nobody, self.settings.session, has_session) == Affinity::Shared
+    }
+}
+
+/// Tells the upstream that nobody waits for the call any more; nobody waits for that either.
+fn cancelled(link: &Arc<Link>, lane: Lane, id: u64, reason: &str) {
+    let params = Raw::of(&json!({"requestId": id, "reason": reason}));
+    let body = Notice::new(&Method::Cancelled, Some(&params)).bytes().clone();
+    let link = link.clone();
+    tokio::spawn(async move {
+        if let Ok(Err(fault)) = timeout(NOTICE, link.notify(lane, body)).await {
+            tracing::debug!(%fault, "an upstream did not take a cancellation");
+        }
+    });
+}
+
+// === impl Offer ===
+
+impl Offer {
+    fn of(link: &Link) -> Self {
+        Self { welcome: link.welcome.clone(), transport: link.transport(), has_session: link.has_session() }
+    }
+}
+
+// === impl Outbound ===
+
+impl Outbound<'_> {
+    /// The bytes to send: our id, the native name, our progress token; every other byte as the client wrote it.
+    fn body(&self, id: u64) -> Bytes {
+        let id = id.to_string();
+        let mut edits: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(2);
+        if let Some((at, name)) = &self.name {
+            edits.push((at.clone(), name.as_bytes()));
+        }
+        if let Some((_, at)) = &self.token {
+            edits.push((at.clone(), id.as_bytes()));
+        }
+        self.request.rewrite(id.as_bytes(), &edits)
+    }
+}

@@ -1,0 +1,225 @@
+//! Keeps one upstream: connect, list, serve, and back off when it is not there.
+
+use crate::{
+    protocol::call::Lane,
+    upstream::{Inner, Offer, State, fault::Fault, link::Link, lists},
+    wire::{message::Request, method::Method, raw::Raw},
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use uuid::Uuid;
+
+/// The control plane uses the first lane's connections.
+const LANE: Lane = Lane(0);
+/// The first wait after a failure; it doubles.
+const FIRST: Duration = Duration::from_millis(250);
+/// The longest wait while an upstream may just be starting.
+const STARTING_MOST: Duration = Duration::from_secs(3);
+/// For how long it may.
+const STARTING: Duration = Duration::from_mins(30);
+/// The longest wait after that: some fifty attempts a day.
+const MOST: Duration = Duration::from_mins(30);
+/// The shortest wait after refused credentials, which seldom become right by themselves.
+const UNAUTHORIZED: Duration = Duration::from_secs(30);
+/// Several changes within this time are read once.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Keeps one upstream.
+pub(super) struct Supervisor {
+    inner: Arc<Inner>,
+    stop: CancellationToken,
+    failures: u32,
+    down_since: Option<Instant>,
+    oddities: Vec<String>,
+}
+
+/// Why serving ended.
+enum End {
+    Stopped,
+    Lost(Fault),
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    pub(super) fn new(inner: Arc<Inner>, stop: CancellationToken) -> Self {
+        Self { inner, stop, failures: 0, down_since: None, oddities: Vec::new() }
+    }
+
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        loop {
+            let connected = tokio::select! {
+                () = stop.cancelled() => return,
+                connected = self.connect() => connected,
+            };
+            let fault = match connected {
+                Ok(link) => {
+                    (self.failures, self.down_since) = (0, None);
+                    match self.serve(link).await {
+                        End::Stopped => return,
+                        End::Lost(fault) => fault,
+                    }
+                }
+                Err(fault) => fault,
+            };
+            self.down(&fault);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.back_off(&fault) => {}
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Arc<Link>, Fault> {
+        let link = Arc::new(self.inner.open(LANE).await?);
+        self.inner.offer.store(Some(Arc::new(Offer::of(&link))));
+        self.list(&link).await?;
+        if self.inner.is_shared(link.has_session()) {
+            self.inner.sessions.share(link.clone());
+        }
+        Ok(link)
+    }
+
+    /// Reads the lists and publishes them.
+    async fn list(&mut self, link: &Link) -> Result<(), Fault> {
+        let inner = &self.inner;
+        let (listing, oddities) = lists::read(link, LANE, &inner.settings.timeouts, &inner.ids).await?;
+        if oddities != self.oddities {
+            for oddity in &oddities {
+                tracing::warn!(alias = %inner.alias, "{oddity}");
+            }
+            self.oddities = oddities;
+        }
+        let (mut is_news, mut tools) = (false, 0);
+        inner.status.send_if_modified(|status| {
+            let was_ready = status.state == State::Ready;
+            let is_same = status.listing.as_deref() == Some(&listing);
+            if !was_ready {
+                (status.state, status.since) = (State::Ready, SystemTime::now());
+            }
+            is_news = !was_ready || !is_same;
+            tools = listing.tools.len();
+            if !is_same {
+                status.listing = Some(Arc::new(listing));
+            }
+            is_news
+        });
+        if is_news {
+            let transport = link.transport();
+            tracing::info!(alias = %inner.alias, tools, ?transport, version = link.welcome.version.as_str(), "upstream ready");
+            inner.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, link: Arc<Link>) -> End {
+        let timeouts = self.inner.settings.timeouts;
+        let stop = self.stop.clone();
+        let inner = self.inner.clone();
+        let mut ping = ticker(timeouts.ping);
+        let mut refresh = ticker(timeouts.refresh);
+        let listener = link.clone();
+        let mut listening = AbortOnDropHandle::new(tokio::spawn(async move { listen(&listener).await }));
+        let end = loop {
+            tokio::select! {
+                () = stop.cancelled() => break End::Stopped,
+                lost = &mut listening => break End::Lost(lost.unwrap_or(Fault::Stopping)),
+                () = inner.signals.relisted() => {
+                    sleep(SETTLE).await;
+                    if let Err(fault) = self.list(&link).await { break End::Lost(fault) }
+                }
+                _ = refresh.tick() => if let Err(fault) = self.list(&link).await { break End::Lost(fault) },
+                () = inner.signals.wanted() => if let Err(fault) = self.ping(&link).await { break End::Lost(fault) },
+                _ = ping.tick() => {
+                    inner.sessions.sweep(timeouts.idle, LANE);
+                    if let Err(fault) = self.ping(&link).await { break End::Lost(fault) }
+                }
+            }
+        };
+        drop(listening);
+        // A farewell to a dead upstream must not hold up the next attempt.
+        tokio::spawn(async move { link.close(LANE).await });
+        end
+    }
+
+    /// Asks whether it is there; any answer says that it is.
+    async fn ping(&self, link: &Link) -> Result<(), Fault> {
+        let id = self.inner.ids.fetch_add(1, Ordering::Relaxed);
+        let request = Request::new(&Raw::of(&id), &Method::Ping, None);
+        let after = self.inner.settings.timeouts.connect;
+        let answer = timeout(after, link.request(LANE, id, request.bytes().clone(), None)).await;
+        answer.unwrap_or(Err(Fault::Timeout { step: "answer a ping", after })).map(drop)
+    }
+
+    fn down(&mut self, fault: &Fault) {
+        self.down_since.get_or_insert_with(Instant::now);
+        let inner = &self.inner;
+        let mut is_news = false;
+        inner.status.send_if_modified(|status| {
+            // The same reason again is no news.
+            is_news = status.state != State::Down(fault.clone());
+            if is_news {
+                if !matches!(status.state, State::Down(_)) {
+                    status.since = SystemTime::now();
+                }
+                status.state = State::Down(fault.clone());
+            }
+            is_news
+        });
+        if is_news {
+            tracing::warn!(alias = %inner.alias, reason = fault.reason(), "upstream down: {fault}");
+            inner.changed.notify_one();
+        }
+    }
+
+    /// Waits before the next attempt: longer each time, never in step with others; a caller ends the wait.
+    async fn back_off(&mut self, fault: &Fault) {
+        let long = self.down_since.is_some_and(|since| since.elapsed() > STARTING);
+        let most = if long { MOST } else { STARTING_MOST };
+        let mut wait = FIRST.saturating_mul(1 << self.failures.min(16)).min(most);
+        if matches!(fault, Fault::Unauthorized(_)) {
+            wait = wait.max(UNAUTHORIZED);
+        }
+        self.failures = self.failures.saturating_add(1);
+        let wait = wait.mul_f64(jitter());
+        tracing::debug!(alias = %self.inner.alias, wait_ms = wait.as_millis(), "the next attempt waits");
+        // Callers may hurry an attempt, but not make a storm of them.
+        sleep(wait.min(FIRST)).await;
+        tokio::select! {
+            () = sleep(wait.saturating_sub(FIRST)) => {}
+            () = self.inner.signals.wanted() => {}
+        }
+    }
+}
+
+/// Listens for as long as the upstream lets us; returns only when the session is lost.
+async fn listen(link: &Link) -> Fault {
+    let mut wait = FIRST;
+    loop {
+        let began = Instant::now();
+        match link.listen(LANE).await {
+            Err(fault) if link.ended().is_some() || fault == Fault::SessionGone => return fault,
+            // It has no stream of its own: pings and refreshes must do.
+            Err(Fault::Status { .. } | Fault::NotMcp(_) | Fault::Redirect(_)) => std::future::pending().await,
+            Ok(()) | Err(_) => {}
+        }
+        wait = if began.elapsed() > MOST / 30 { FIRST } else { (wait * 2).min(MOST / 30) };
+        sleep(wait).await;
+    }
+}
+
+fn ticker(period: Duration) -> tokio::time::Interval {
+    let mut ticker = interval_at(Instant::now() + period, period);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+/// A factor between 0.8 and 1.2.
+fn jitter() -> f64 {
+    0.8 + 0.4 * f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}

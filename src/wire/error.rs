@@ -1,0 +1,155 @@
+//! The errors that the gateway itself answers with: their codes, their data, and the only table of HTTP statuses.
+
+use crate::wire::{message::Invalid, raw::Raw};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+/// JSON-RPC 2.0, section 5.1: the text is not JSON.
+pub const PARSE_ERROR: i32 = -32700;
+/// JSON-RPC 2.0, section 5.1: JSON, but no request.
+pub const INVALID_REQUEST: i32 = -32600;
+/// JSON-RPC 2.0, section 5.1: no such method.
+pub const METHOD_NOT_FOUND: i32 = -32601;
+/// JSON-RPC 2.0, section 5.1: wrong parameters; MCP uses it for an unknown tool as well.
+pub const INVALID_PARAMS: i32 = -32602;
+/// JSON-RPC 2.0, section 5.1: something failed behind the request.
+pub const INTERNAL_ERROR: i32 = -32603;
+
+/// Whose fault an error is: decides the log level, and later the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client's.
+    Client,
+    /// The upstream's.
+    Upstream,
+    /// Ours.
+    Gateway,
+}
+
+/// An error that the gateway answers with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// The JSON-RPC code.
+    pub code: i32,
+    /// What happened and where, for people.
+    pub message: String,
+    /// What happened, as one word for programs.
+    pub reason: &'static str,
+    /// The alias of the upstream that it concerns.
+    pub upstream: Option<String>,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The HTTP status, where it is not the one of the code.
+    pub status: Option<StatusCode>,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn new(fault: Fault, code: i32, reason: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { fault, code, message, reason, upstream: None, retryable: false, hint: None, status: None }
+    }
+
+    /// The client did not keep to the protocol.
+    pub fn invalid_request(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Fault::Client, INVALID_REQUEST, reason, message)
+    }
+
+    /// The parameters are wrong.
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(Fault::Client, INVALID_PARAMS, "invalid_params", message)
+    }
+
+    /// There is no such method here.
+    pub fn method_not_found(method: &str) -> Self {
+        let message = format!("Method not found: {}", crate::wire::message::excerpt(method));
+        Self::new(Fault::Client, METHOD_NOT_FOUND, "method_not_found", message)
+    }
+
+    /// There is no such tool for this caller; the same words whether it does not exist or is denied.
+    pub fn unknown_tool(name: &str) -> Self {
+        let message = format!("Unknown tool: {}", crate::wire::message::excerpt(name));
+        Self::new(Fault::Client, INVALID_PARAMS, "unknown_tool", message)
+            .hint("tools/list names the tools that this key may use on this endpoint")
+    }
+
+    /// The upstream failed.
+    pub fn upstream(alias: &str, reason: &'static str, message: impl Into<String>) -> Self {
+        let mut failure = Self::new(Fault::Upstream, INTERNAL_ERROR, reason, message);
+        failure.upstream = Some(alias.into());
+        failure
+    }
+
+    /// A bound of this gateway is reached.
+    pub fn exhausted(reason: &'static str, message: impl Into<String>) -> Self {
+        let mut failure = Self::new(Fault::Gateway, INTERNAL_ERROR, reason, message);
+        failure.retryable = true;
+        failure.status = Some(StatusCode::SERVICE_UNAVAILABLE);
+        failure
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says that the same request may succeed later.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+
+    /// Answers with this HTTP status where the transport has one to give.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The HTTP status of a body that holds nothing but this error.
+    ///
+    /// A request that was understood is answered with 200 whatever its outcome; 4xx is for what is not a request.
+    pub fn http_status(&self) -> StatusCode {
+        let by_code = match self.code {
+            PARSE_ERROR | INVALID_REQUEST => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        self.status.unwrap_or(by_code)
+    }
+
+    /// The JSON-RPC error object, with `data: {reason, upstream, retryable, hint}`.
+    pub fn object(&self) -> Raw {
+        let mut data = Map::new();
+        data.insert("reason".into(), self.reason.into());
+        if let Some(upstream) = &self.upstream {
+            data.insert("upstream".into(), upstream.as_str().into());
+        }
+        data.insert("retryable".into(), self.retryable.into());
+        if let Some(hint) = &self.hint {
+            data.insert("hint".into(), hint.as_str().into());
+        }
+        Raw::of(&json!({"code": self.code, "message": self.message, "data": Value::Object(data)}))
+    }
+}
+
+impl From<&Invalid> for Failure {
+    fn from(invalid: &Invalid) -> Self {
+        match invalid {
+            Invalid::Malformed(malformed) => {
+                Self::new(Fault::Client, PARSE_ERROR, "parse_error", format!("Parse error: {malformed}"))
+                    .hint("send one JSON-RPC 2.0 message as UTF-8 text")
+            }
+            Invalid::NotAMessage { reason, .. } => {
+                Self::invalid_request("invalid_request", format!("Invalid request: {reason}"))
+            }
+        }
+    }
+}

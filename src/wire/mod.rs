@@ -1,0 +1,11 @@
+//! Bytes and JSON-RPC: envelopes, splicing, event streams. Pure: no clock, no sockets, no rmcp.
+//!
+//! **Invariant:** bytes that we did not mean to change are the bytes that we send.
+
+pub mod error;
+pub mod message;
+pub mod method;
+pub mod params;
+pub mod raw;
+pub mod splice;
+pub mod sse;

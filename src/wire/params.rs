@@ -1,0 +1,145 @@
+//! The few members of parameters and results that the gateway reads or rewrites.
+
+use crate::wire::{message::excerpt, raw, raw::Raw};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::{borrow::Cow, ops::Range};
+
+/// What is read of a request that names something (`tools/call`): the name and the progress token.
+#[derive(Debug)]
+pub struct Named<'a> {
+    /// The name, unescaped.
+    pub name: Cow<'a, str>,
+    /// Where the name's JSON string stands in the parameters.
+    pub name_at: Range<usize>,
+    /// The progress token and where it stands, if there is one.
+    pub token: Option<(Raw, Range<usize>)>,
+}
+
+#[derive(Deserialize)]
+struct NamedParams<'a> {
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct MetaOnly<'a> {
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ProgressParams<'a> {
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct CancelledParams<'a> {
+    #[serde(borrow, default, rename = "requestId")]
+    request_id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ListParams<'a> {
+    #[serde(borrow, default)]
+    cursor: Option<&'a RawValue>,
+}
+
+/// Reads what [`Named`] tells from the parameters of `tools/call`; the text says what was wrong.
+pub fn named(params: &Raw) -> Result<Named<'_>, String> {
+    let read: NamedParams<'_> = serde_json::from_str(params.as_str()).map_err(|error| shape(&error))?;
+    let Some(name) = read.name else { return Err("`params.name` must be a string; found nothing".into()) };
+    let text: Cow<'_, str> = string(name).ok_or_else(|| wrong("params.name", "a string", name))?;
+    if let Some(arguments) = read.arguments.filter(|arguments| !arguments.get().starts_with('{')) {
+        return Err(wrong("params.arguments", "an object", arguments));
+    }
+    let token = read.meta.map(|meta| token(params, meta)).transpose()?.flatten();
+    Ok(Named { name: text, name_at: raw::range_within(params.as_bytes(), name), token })
+}
+
+/// The progress token of any other request's parameters, and where it stands.
+pub fn progress_token(params: &Raw) -> Result<Option<(Raw, Range<usize>)>, String> {
+    let read: MetaOnly<'_> = serde_json::from_str(params.as_str()).map_err(|error| shape(&error))?;
+    Ok(read.meta.map(|meta| token(params, meta)).transpose()?.flatten())
+}
+
+/// The token of a `notifications/progress` and where it stands in the parameters.
+pub fn progress(params: &Raw) -> Option<(Raw, Range<usize>)> {
+    let read: ProgressParams<'_> = serde_json::from_str(params.as_str()).ok()?;
+    read.progress_token.map(|token| located(params, token))
+}
+
+/// The id that a `notifications/cancelled` names, and where it stands in the parameters.
+pub fn cancelled(params: &Raw) -> Option<(Raw, Range<usize>)> {
+    let read: CancelledParams<'_> = serde_json::from_str(params.as_str()).ok()?;
+    read.request_id.map(|id| located(params, id))
+}
+
+/// The cursor of a list request.
+pub fn cursor(params: &Raw) -> Result<Option<Cow<'_, str>>, String> {
+    let read: ListParams<'_> = serde_json::from_str(params.as_str()).map_err(|error| shape(&error))?;
+    let Some(cursor) = read.cursor else { return Ok(None) };
+    string(cursor).map(Some).ok_or_else(|| wrong("params.cursor", "a string", cursor))
+}
+
+fn token(params: &Raw, meta: &RawValue) -> Result<Option<(Raw, Range<usize>)>, String> {
+    if !meta.get().starts_with('{') {
+        return Err(wrong("params._meta", "an object", meta));
+    }
+    // The value was parsed already, so that only its shape can be wrong: a key twice.
+    // The lifetime must be the parameters', hence the slice of them and not `meta.get()`.
+    let at = raw::range_within(params.as_bytes(), meta);
+    let read: Meta<'_> = serde_json::from_slice(&params.as_bytes()[at]).map_err(|error| shape(&error))?;
+    let Some(token) = read.progress_token else { return Ok(None) };
+    if !matches!(token.get().as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9')) {
+        return Err(wrong("params._meta.progressToken", "a string or a number", token));
+    }
+    Ok(Some(located(params, token)))
+}
+
+fn located(params: &Raw, part: &RawValue) -> (Raw, Range<usize>) {
+    let range = raw::range_within(params.as_bytes(), part);
+    (Raw::of(part), range)
+}
+
+fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let text = value.get();
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str::<String>(text).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+fn wrong(path: &str, expected: &str, found: &RawValue) -> String {
+    format!("`{path}` must be {expected}; found {}", excerpt(found.get()))
+}
+
+fn shape(error: &serde_json::Error) -> String {
+    format!("the parameters are not as specified: {error}")
+}
+
+/// The member `name` of a definition, unescaped, and where its JSON string stands.
+pub fn name(definition: &Raw) -> Result<(Cow<'_, str>, Range<usize>), String> {
+    #[derive(Deserialize)]
+    struct NameOnly<'a> {
+        #[serde(borrow, default)]
+        name: Option<&'a RawValue>,
+    }
+    let read: NameOnly<'_> = serde_json::from_str(definition.as_str()).map_err(|error| shape(&error))?;
+    let Some(name) = read.name else { return Err("`name` must be a string; found nothing".into()) };
+    let text = string(name).ok_or_else(|| wrong("name", "a string", name))?;
+    Ok((text, raw::range_within(definition.as_bytes(), name)))
+}
