@@ -130,8 +130,9 @@ port_holder() { # PORT: "name (pid N)" as far as it can be known
 }
 
 last_line() { # LOG: its last line with something on it
-  [[ -r $1 ]] || return 0
-  tail -n 20 "$1" | tr -d '\r' | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c 1-200 || true
+  local line
+  line=$(tail -n 20 "$1" 2>/dev/null | tr -d '\r' | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c 1-200) || true
+  printf '%s' "${line:-(nothing in its log)}"
 }
 
 why() { # LOG: the line of it that most likely says why it failed
@@ -157,7 +158,8 @@ supervise() { # PORT COMMAND...
       if after_listen; then put_state up; else say "set-up failed: $(last_line "$LOGS/$ROLE-setup.log")"; fi
     fi
     rc=0
-    wait "$pid" || rc=$?
+    # (bash would add a message of its own when a signal ended it)
+    { wait "$pid"; } 2>/dev/null || rc=$?
     # Its group may outlive it: what is left of it would hold the port.
     end_children
     # $$ is ./run itself. It was killed hard: nobody would ever end what is started from here on.

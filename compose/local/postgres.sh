@@ -45,12 +45,12 @@ place_postgres() {
   chown "$user" "$PG_HOME"
   chmod 700 "$PG_HOME"
   if ! "${AS_PG[@]}" test -w "$PG_HOME/."; then
-    # For example a checkout below /root. The name is made from the path, so the next run finds it again.
-    PG_HOME=${TMPDIR:-/var/tmp}/trunkline-postgres-$(printf %s "$RUN" | sha256sum | cut -c 1-12)
-    mkdir -p "$PG_HOME"
-    chown "$user" "$PG_HOME"
-    chmod 700 "$PG_HOME"
-    "${AS_PG[@]}" test -w "$PG_HOME/." || skip "the user $user can write neither to $RUN nor to $PG_HOME"
+    # For example a checkout below /root. The name is made from the path, so the next run finds it
+    # again; somebody else's folder of that name (anybody can make one there) is not used.
+    PG_HOME=/var/tmp/trunkline-postgres-$(printf %s "$RUN" | sha256sum | cut -c 1-12)
+    mkdir -m 700 "$PG_HOME" 2>/dev/null && chown "$user" "$PG_HOME"
+    [[ ! -L $PG_HOME && $(stat -c %U "$PG_HOME" 2>/dev/null) == "$user" ]] && "${AS_PG[@]}" test -w "$PG_HOME/." ||
+      skip "the user $user can write neither to $RUN nor to $PG_HOME"
   fi
   AS_PG+=(env -C "$PG_HOME")
 }
