@@ -4,5 +4,7 @@
 
 pub mod call;
 pub mod handshake;
+pub mod inbox;
+pub mod level;
 pub mod pattern;
 pub mod version;

@@ -2,7 +2,7 @@
 
 use crate::{
     protocol::call::{Answering, Events, Lane, NOTICES},
-    relay::{Relay, refuse},
+    relay::{Member, Relay, refuse},
     session::{
         running::{NoPlace, Place},
         table::Session,
@@ -45,6 +45,31 @@ impl Relay {
         }
     }
 
+    /// Takes a request to one upstream as it is.
+    pub(super) fn forward(lane: Lane, session: &Arc<Session>, member: &Member, request: Request) -> Events {
+        let token = match request.params().as_ref().map(params::progress_token).transpose() {
+            Ok(token) => token.flatten(),
+            Err(reason) => return refuse(&request, &Failure::invalid_params(reason)),
+        };
+        let place = match session.running.begin(&request.id()).map_err(no_place) {
+            Ok(place) => place,
+            Err(failure) => return refuse(&request, &failure),
+        };
+        let (sender, notices) = mpsc::channel(NOTICES);
+        let ready = Ready {
+            upstream: member.upstream.clone(),
+            caller: caller(session),
+            lane,
+            native: request.method.as_str().into(),
+            request,
+            name: None,
+            token,
+            place,
+            key: session.identity.name.clone(),
+        };
+        Events { answer: Answering::new(ready.make(sender)), notices }
+    }
+
     fn decide(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
         let params = request.params();
         let params = params
@@ -60,7 +85,7 @@ impl Relay {
         let name = (*named.name != *row.native).then(|| (named.name_at.clone(), row.native_json.clone()));
         Ok(Ready {
             upstream: member.upstream.clone(),
-            caller: Caller { session: session.number, key: session.identity.key },
+            caller: caller(session),
             lane,
             request: request.clone(),
             native: row.native.clone(),
@@ -82,7 +107,8 @@ impl Ready {
             name: self.name.as_ref().map(|(at, name)| (at.clone(), name)),
             token: self.token.clone(),
         };
-        let outcome = self.upstream.call(self.lane, self.caller, outbound, notices, &self.place.cancel).await;
+        let outcome =
+            self.upstream.call(self.lane, &self.caller, outbound, notices, &self.place.cancel).await;
         let id = self.request.id();
         match outcome {
             Ok(answer) => answer.map(|answer| answer.with_id(&id)),
@@ -95,6 +121,11 @@ impl Ready {
             }
         }
     }
+}
+
+fn caller(session: &Session) -> Caller {
+    let (session_number, key) = (session.number, session.identity.key);
+    Caller { session: session_number, key, inbox: session.inbox.clone(), level: session.level() }
 }
 
 fn no_place(why: NoPlace) -> Failure {

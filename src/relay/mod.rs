@@ -4,6 +4,7 @@
 
 mod call;
 mod list;
+mod log;
 mod publish;
 
 use crate::{
@@ -95,7 +96,13 @@ impl Relay {
             Scope::All | Scope::Some(_) => None,
         };
         let has_tools = own.as_ref().is_none_or(|offer| offer.welcome.capabilities.contains_key("tools"));
-        let capabilities = if has_tools { json!({"tools": {"listChanged": true}}) } else { json!({}) };
+        let mut capabilities = json!({});
+        if has_tools {
+            capabilities["tools"] = json!({"listChanged": true});
+        }
+        if self.logging(scope).is_some() {
+            capabilities["logging"] = json!({});
+        }
         handshake::welcome(version, &capabilities, own.as_ref().map(|offer| &*offer.welcome))
     }
 
@@ -103,6 +110,7 @@ impl Relay {
     pub fn handle(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
         match &request.method {
             Method::ToolsCall => self.call(lane, session, request),
+            Method::SetLevel => self.set_level(lane, session, request),
             Method::ToolsList => self.list(session, &request),
             Method::Ping => Events::ready(Answer::result(&request.id(), &Raw::of(&json!({})))),
             method => refuse(&request, &Failure::method_not_found(method.as_str())),

@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** a session belongs to the key and the endpoint that opened it; for any other it does not exist.
 
-pub mod inbox;
 pub mod running;
 pub mod settings;
 pub mod table;

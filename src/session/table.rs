@@ -3,13 +3,13 @@
 use crate::{
     catalog::view::Scope,
     policy::identity::{Identity, KeyId},
-    protocol::version::Version,
-    session::{inbox::Inbox, running::Running, settings::Settings},
+    protocol::{inbox::Inbox, version::Version},
+    session::{running::Running, settings::Settings},
 };
 use dashmap::DashMap;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -33,9 +33,11 @@ pub struct Session {
     /// The revision that was agreed on, when it was.
     version: std::sync::OnceLock<Version>,
     /// Messages outside of calls.
-    pub inbox: Inbox,
+    pub inbox: Arc<Inbox>,
     /// Calls under way.
     pub running: Arc<Running>,
+    /// The least severe log messages that the client wants, if it said so.
+    level: Mutex<Option<&'static str>>,
     /// Milliseconds after the table's birth.
     used: AtomicU64,
     /// Streams that are open: a session with one is not idle.
@@ -107,7 +109,8 @@ impl Table {
             endpoint,
             client,
             version: version.map_or_else(std::sync::OnceLock::new, Into::into),
-            inbox: Inbox::new(self.settings.queue),
+            inbox: Arc::new(Inbox::new(self.settings.queue)),
+            level: Mutex::default(),
             running: Running::new(self.settings.max_calls),
             used: AtomicU64::new(self.now()),
             streams: AtomicUsize::new(0),
@@ -190,6 +193,16 @@ impl Session {
     /// Agrees on a revision; a second `initialize` changes nothing, and gets the first one's.
     pub fn agree(&self, version: Version) -> Version {
         *self.version.get_or_init(|| version)
+    }
+
+    /// The least severe log messages that the client wants, if it said so.
+    pub fn level(&self) -> Option<&'static str> {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client says which log messages it wants.
+    pub fn set_level(&self, level: &'static str) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }
 
     /// Marks a stream as open until the mark is dropped.

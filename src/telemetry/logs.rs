@@ -1,5 +1,6 @@
 //! Structured logs on standard error.
 
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// How logs are written.
@@ -33,7 +34,10 @@ pub fn start(settings: &Settings) {
     // rmcp logs whole handshakes at INFO.
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("{},rmcp=warn", settings.filter));
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // Already started is the only way to fail, and that is fine.
     let _ = match settings.format {
         Format::Text => subscriber.with_target(false).try_init(),

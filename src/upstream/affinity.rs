@@ -2,7 +2,7 @@
 
 use crate::{
     policy::identity::KeyId,
-    protocol::call::Lane,
+    protocol::{call::Lane, inbox::Inbox},
     upstream::{fault::Fault, link::Link, settings::SessionMode},
 };
 use dashmap::{DashMap, Entry};
@@ -17,12 +17,16 @@ use std::{
 use tokio::{sync::OnceCell, time::Instant};
 
 /// Who calls, as far as upstream sessions are concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// The number of the client's session.
     pub session: u64,
     /// The client's key.
     pub key: KeyId,
+    /// Where the client hears what belongs to none of its calls.
+    pub inbox: Arc<Inbox>,
+    /// The least severe log messages that it wants.
+    pub level: Option<&'static str>,
 }
 
 /// Which callers share an upstream session.
@@ -58,13 +62,18 @@ pub(crate) struct Lease(Arc<Slot>);
 
 impl Affinity {
     /// Which session a caller gets, given whether the upstream keeps any.
-    pub(crate) fn of(caller: Caller, mode: SessionMode, has_session: bool) -> Self {
+    pub(crate) fn of(caller: &Caller, mode: SessionMode, has_session: bool) -> Self {
         match mode {
+            _ if Self::is_shared(mode, has_session) => Self::Shared,
             SessionMode::Shared => Self::Shared,
-            SessionMode::Auto if !has_session => Self::Shared,
             SessionMode::Auto | SessionMode::Client => Self::Session(caller.session),
             SessionMode::Key => Self::Key(caller.key),
         }
+    }
+
+    /// Whether all callers share one session.
+    pub(crate) fn is_shared(mode: SessionMode, has_session: bool) -> bool {
+        mode == SessionMode::Shared || (mode == SessionMode::Auto && !has_session)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Streamable HTTP, as its client (transports, 2025-03-26 to 2025-11-25).
 
 use crate::{
-    protocol::call::Lane,
+    protocol::{call::Lane, inbox::Inbox},
     upstream::{
         ask,
         fault::Fault,
@@ -24,6 +24,8 @@ use http::{
 };
 use reqwest::Response;
 use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 /// The header of the session's id.
@@ -35,6 +37,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 const MAX_BATCH: usize = 1000;
 /// How much of an error's body is read for its message.
 const ERROR_BODY: usize = 64 * 1024;
+/// The wait before a stream that ended is opened again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How long the end of an event stream may take after the answer, for the connection to be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -178,19 +182,29 @@ impl HttpLink {
         }
     }
 
-    /// Listens on the session's own stream until it ends; `Err` with a 4xx if the upstream has none.
-    pub(crate) async fn listen(&self, lane: Lane) -> Result<(), Fault> {
+    /// Opens the session's own stream; `Err` with a 4xx if the upstream has none.
+    pub(crate) async fn subscribe(&self, lane: Lane) -> Result<Response, Fault> {
         let mut headers = self.headers.clone();
         headers.remove(CONTENT_TYPE);
         headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let request = self.net.client(lane).get(self.url.clone()).headers(headers);
-        let mut response = request.send().await.map_err(net::fault)?;
+        let response = request.send().await.map_err(net::fault)?;
         if !response.status().is_success() {
             return Err(self.refusal(response).await.1);
         }
         if !content_type(&response).starts_with(EVENT_STREAM) {
             return Err(Fault::Status { status: 405, excerpt: "no event stream".into() });
         }
+        Ok(response)
+    }
+
+    /// Takes what comes on the session's own stream, until it ends; what is meant for the client goes to its inbox.
+    pub(crate) async fn listen(
+        &self,
+        lane: Lane,
+        mut response: Response,
+        inbox: Option<&Inbox>,
+    ) -> Result<(), Fault> {
         let mut decoder = Decoder::new(self.max_message);
         while let Some(piece) = response.chunk().await.map_err(net::fault)? {
             decoder.push(&piece);
@@ -207,12 +221,40 @@ impl HttpLink {
                         Message::Request(request) => {
                             self.notify(lane, ask::refuse(&request).bytes().clone()).await?;
                         }
-                        Message::Notice(_) | Message::Answer(_) => {}
+                        Message::Notice(notice) => {
+                            if let Some(inbox) = inbox {
+                                inbox.pass(&notice);
+                            }
+                        }
+                        Message::Answer(_) => {}
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Listens for one client for as long as the upstream lets us; `None` if it has no stream.
+    ///
+    /// Returns when the stream stands, so that nothing that the first call brings about is missed.
+    pub(crate) async fn listen_for(
+        link: &Arc<Self>,
+        lane: Lane,
+        inbox: &Arc<Inbox>,
+    ) -> Option<AbortOnDropHandle<()>> {
+        let mut response = link.subscribe(lane).await.ok()?;
+        let (link, inbox) = (link.clone(), inbox.clone());
+        Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                let ended = link.listen(lane, response, Some(&inbox)).await;
+                tracing::debug!(?ended, "the stream of an upstream session ended");
+                sleep(LISTEN_AGAIN).await;
+                response = match link.subscribe(lane).await {
+                    Ok(response) => response,
+                    Err(_) => return,
+                };
+            }
+        })))
     }
 
     /// Tells the upstream that the session ends; it may not care.

@@ -10,6 +10,7 @@ mod http;
 mod link;
 mod lists;
 mod net;
+mod open;
 mod pending;
 pub mod settings;
 mod signals;
@@ -19,10 +20,11 @@ mod supervisor;
 
 use crate::{
     catalog::{listing::Listing, name::Alias},
-    protocol::{call::Lane, handshake::Welcome},
+    protocol::{call::Lane, handshake::Welcome, inbox::Inbox},
     upstream::{
         affinity::{Affinity, Sessions},
         link::Link,
+        open::Opening,
         settings::{Settings, Transport},
         signals::Signals,
         sink::Sink,
@@ -178,7 +180,7 @@ impl Upstream {
     pub async fn call(
         &self,
         lane: Lane,
-        caller: Caller,
+        caller: &Caller,
         outbound: Outbound<'_>,
         notices: mpsc::Sender<Bytes>,
         cancel: &CancellationToken,
@@ -195,7 +197,7 @@ impl Upstream {
         loop {
             let lease = inner.sessions.lease(affinity, lane)?;
             let link = tokio::select! {
-                link = lease.link(|| inner.open(lane)) => link.inspect_err(|_| {
+                link = lease.link(|| inner.open_for(lane, caller, affinity)) => link.inspect_err(|_| {
                     inner.sessions.forget(affinity, &lease);
                     inner.signals.want();
                 })?,
@@ -244,7 +246,8 @@ impl Upstream {
 pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let net = Net::new(1).map_err(|error| Fault::Credential(error.to_string()))?;
     let lane = Lane(0);
-    let link = Link::open(&net, lane, settings, None, &Arc::default()).await?;
+    let opening = Opening { net: &net, lane, settings, known: None, signals: &Arc::default(), inbox: None };
+    let link = opening.open().await?;
     let listing = lists::read(&link, lane, &settings.timeouts, &AtomicU64::new(1)).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
@@ -254,10 +257,27 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
 // === impl Inner ===
 
 impl Inner {
+    /// Opens a session for a caller, and prepares it as the caller wishes.
+    async fn open_for(&self, lane: Lane, caller: &Caller, affinity: Affinity) -> Result<Link, Fault> {
+        let is_own = affinity == Affinity::Session(caller.session);
+        let link = self.open(lane, is_own.then_some(&caller.inbox)).await?;
+        if let Some(level) =
+            caller.level.filter(|_| is_own && link.welcome.capabilities.contains_key("logging"))
+        {
+            let id = self.ids.fetch_add(1, Ordering::Relaxed);
+            let params = Raw::of(&json!({"level": level}));
+            let request = Request::new(&Raw::of(&id), &Method::SetLevel, Some(&params));
+            // Whether it takes the level or not, the call goes on.
+            let _ = timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None)).await;
+        }
+        Ok(link)
+    }
+
     /// Opens a session with the upstream, and remembers how it went.
-    async fn open(&self, lane: Lane) -> Result<Link, Fault> {
+    async fn open(&self, lane: Lane, inbox: Option<&Arc<Inbox>>) -> Result<Link, Fault> {
         let known = self.offer.load().as_ref().map(|offer| offer.transport);
-        let link = Link::open(&self.net, lane, &self.settings, known, &self.signals).await?;
+        let (net, settings, signals) = (&self.net, &self.settings, &self.signals);
+        let link = Opening { net, lane, settings, known, signals, inbox }.open().await?;
         if known.is_none() {
             self.offer.store(Some(Arc::new(Offer::of(&link))));
         }
@@ -266,8 +286,7 @@ impl Inner {
 
     /// Whether callers share one session.
     fn is_shared(&self, has_session: bool) -> bool {
-        let nobody = Caller { session: 0, key: crate::policy::identity::KeyId::NOBODY };
-        Affinity::of(nobody, self.settings.session, has_session) == Affinity::Shared
+        Affinity::is_shared(self.settings.session, has_session)
     }
 }
 

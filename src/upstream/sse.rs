@@ -1,7 +1,7 @@
 //! HTTP+SSE of 2024-11-05, as its client: one stream for everything that comes, POSTs for what goes.
 
 use crate::{
-    protocol::call::Lane,
+    protocol::{call::Lane, inbox::Inbox},
     upstream::{
         ask,
         fault::Fault,
@@ -52,6 +52,7 @@ struct Reader {
     pending: Arc<Pending>,
     poster: Arc<Poster>,
     signals: Arc<Signals>,
+    inbox: Option<Arc<Inbox>>,
     lane: Lane,
 }
 
@@ -66,6 +67,7 @@ impl SseLink {
         headers: HeaderMap,
         max_message: usize,
         signals: Arc<Signals>,
+        inbox: Option<Arc<Inbox>>,
     ) -> Result<Self, Fault> {
         let request = net.client(lane).get(url.clone()).headers(headers.clone());
         let mut response = request.header(ACCEPT, "text/event-stream").send().await.map_err(net::fault)?;
@@ -103,8 +105,15 @@ impl SseLink {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let poster = Arc::new(Poster { net, endpoint, headers });
         let pending = Arc::new(Pending::default());
-        let reader =
-            Reader { response, decoder, pending: pending.clone(), poster: poster.clone(), signals, lane };
+        let reader = Reader {
+            response,
+            decoder,
+            pending: pending.clone(),
+            poster: poster.clone(),
+            signals,
+            inbox,
+            lane,
+        };
         Ok(Self { poster, pending, _reader: AbortOnDropHandle::new(tokio::spawn(reader.run())) })
     }
 
@@ -241,8 +250,11 @@ impl Reader {
             },
             _ => None,
         };
-        if let Some(sink) = self.pending.sink(token.as_ref()) {
-            sink.pass_now(notice);
+        match self.pending.sink(token.as_ref()) {
+            Some(sink) => sink.pass_now(notice),
+            // The session is one client's, and so is what its upstream says between calls.
+            None if token.is_none() => self.inbox.iter().for_each(|inbox| inbox.pass(notice)),
+            None => {}
         }
     }
 }

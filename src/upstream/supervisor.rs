@@ -76,7 +76,7 @@ impl Supervisor {
     }
 
     async fn connect(&mut self) -> Result<Arc<Link>, Fault> {
-        let link = Arc::new(self.inner.open(LANE).await?);
+        let link = Arc::new(self.inner.open(LANE, None).await?);
         self.inner.offer.store(Some(Arc::new(Offer::of(&link))));
         self.list(&link).await?;
         if self.inner.is_shared(link.has_session()) {

@@ -49,6 +49,13 @@ impl Inbox {
         self.state().listener.clone()
     }
 
+    /// Passes an upstream's notice on to whoever listens.
+    pub fn pass(&self, notice: &Notice) {
+        if !self.send(notice.bytes().clone()) {
+            tracing::debug!(method = %notice.method, "a client does not listen; a notice for it is lost");
+        }
+    }
+
     /// Tells the client, now or when it listens, that its list of tools changed.
     pub fn tools_changed(&self) {
         if !self.send(tools_changed()) {

@@ -1,0 +1,24 @@
+//! The levels of log messages (RFC 5424, section 6.2.1, as MCP's `logging/setLevel` names them).
+
+use crate::wire::raw::Raw;
+use serde::Deserialize;
+
+/// All levels, least severe first.
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+#[derive(Deserialize)]
+struct SetLevel {
+    #[serde(default)]
+    level: serde_json::Value,
+}
+
+/// The level of a `logging/setLevel`; the text says what was wrong.
+pub fn read(params: Option<&Raw>) -> Result<&'static str, String> {
+    let expected = || format!("`params.level` must be one of {}", LEVELS.join(", "));
+    let Some(params) = params else { return Err(format!("{}; found nothing", expected())) };
+    let read: SetLevel = serde_json::from_str(params.as_str()).map_err(|error| error.to_string())?;
+    let known = read.level.as_str().and_then(|level| LEVELS.into_iter().find(|known| *known == level));
+    known.ok_or_else(|| {
+        format!("{}; found {}", expected(), crate::wire::message::excerpt(&read.level.to_string()))
+    })
+}

@@ -1,0 +1,159 @@
+//! Opens a session with an upstream: finds the transport, introduces the gateway.
+
+use crate::{
+    protocol::{
+        call::Lane,
+        handshake::{self, Welcome},
+        inbox::Inbox,
+    },
+    upstream::{
+        fault::Fault,
+        http::{HttpLink, SESSION_ID},
+        link::Link,
+        net::Net,
+        settings::{Credential, Settings, Transport},
+        signals::Signals,
+        sse::SseLink,
+    },
+    wire::{
+        message::{Answer, Notice, Request, excerpt},
+        method::Method,
+        raw::Raw,
+    },
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use secrecy::ExposeSecret as _;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// What is needed to open a session.
+pub(crate) struct Opening<'a> {
+    /// Connections.
+    pub(crate) net: &'a Net,
+    /// The lane that opens it.
+    pub(crate) lane: Lane,
+    /// How the upstream is reached.
+    pub(crate) settings: &'a Settings,
+    /// The transport that worked before.
+    pub(crate) known: Option<Transport>,
+    /// To the supervisor.
+    pub(crate) signals: &'a Arc<Signals>,
+    /// To the only client that the session is for, if there is such a one.
+    pub(crate) inbox: Option<&'a Arc<Inbox>>,
+}
+
+/// The id of `initialize`, which is never used for anything else.
+const INITIALIZE: u64 = 0;
+
+// === impl Opening ===
+
+impl Opening<'_> {
+    /// Connects and introduces the gateway.
+    pub(crate) async fn open(&self) -> Result<Link, Fault> {
+        let settings = self.settings;
+        let headers = headers(settings).await?;
+        let order: &[Transport] = match (settings.transport, self.known) {
+            (Transport::Auto, Some(Transport::Sse)) => &[Transport::Sse, Transport::Http],
+            (Transport::Auto, None) if settings.url.path().trim_end_matches('/').ends_with("/sse") => {
+                &[Transport::Sse, Transport::Http]
+            }
+            (Transport::Auto, _) => &[Transport::Http, Transport::Sse],
+            (Transport::Http, _) => &[Transport::Http],
+            (Transport::Sse, _) => &[Transport::Sse],
+        };
+        let mut first: Option<Fault> = None;
+        for transport in order {
+            let attempt = async {
+                match transport {
+                    Transport::Sse => self.open_sse(headers.clone()).await,
+                    Transport::Http | Transport::Auto => self.open_http(headers.clone()).await,
+                }
+            };
+            let after = settings.timeouts.connect;
+            let step = "answer `initialize`";
+            match timeout(after, attempt).await.unwrap_or(Err(Fault::Timeout { step, after })) {
+                Ok(link) => return Ok(link),
+                // What the first transport met says more than what the second, a guess, did.
+                Err(fault) if !speaks_otherwise(&fault) => return Err(first.unwrap_or(fault)),
+                Err(fault) => first = Some(first.unwrap_or(fault)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Fault::Handshake("no transport is left to try".into())))
+    }
+
+    async fn open_http(&self, headers: HeaderMap) -> Result<Link, Fault> {
+        let (url, limit) = (self.settings.url.clone(), self.settings.max_message);
+        let mut link = HttpLink::new(self.net.clone(), url, headers, limit, self.signals.clone());
+        let response = link.post(self.lane, initialize().bytes().clone()).await?;
+        let session = response.headers().get(SESSION_ID).cloned();
+        let welcome = welcome(&link.read_answer(self.lane, INITIALIZE, response, None).await?)?;
+        link.agree(welcome.version.as_str(), session);
+        link.notify(self.lane, initialized()).await?;
+        let link = Arc::new(link);
+        let listener = match self.inbox {
+            // Only log messages come outside of calls so far.
+            Some(inbox) if link.has_session() && welcome.capabilities.contains_key("logging") => {
+                HttpLink::listen_for(&link, self.lane, inbox).await
+            }
+            _ => None,
+        };
+        Ok(Link::http(welcome, link, listener))
+    }
+
+    async fn open_sse(&self, headers: HeaderMap) -> Result<Link, Fault> {
+        let (url, limit) = (&self.settings.url, self.settings.max_message);
+        let (signals, inbox) = (self.signals.clone(), self.inbox.cloned());
+        let link = SseLink::open(self.net.clone(), self.lane, url, headers, limit, signals, inbox).await?;
+        let answer = link.request(self.lane, INITIALIZE, initialize().bytes().clone(), None).await?;
+        let welcome = welcome(&answer)?;
+        link.notify(self.lane, initialized()).await?;
+        Ok(Link::sse(welcome, link))
+    }
+}
+
+/// Whether a fault may mean that the upstream speaks the other transport.
+fn speaks_otherwise(fault: &Fault) -> bool {
+    match fault {
+        Fault::Status { status, .. } => (400..500).contains(status),
+        Fault::NotMcp(_) | Fault::Redirect(_) | Fault::SessionGone => true,
+        _ => false,
+    }
+}
+
+fn initialize() -> Request {
+    Request::new(&Raw::of(&INITIALIZE), &Method::Initialize, Some(&handshake::hello()))
+}
+
+fn initialized() -> bytes::Bytes {
+    Notice::new(&Method::Initialized, None).bytes().clone()
+}
+
+fn welcome(answer: &Answer) -> Result<Welcome, Fault> {
+    if answer.is_error {
+        return Err(Fault::Handshake(excerpt(answer.payload().as_str())));
+    }
+    handshake::read_welcome(&answer.payload()).map_err(Fault::Handshake)
+}
+
+/// The alias's own headers and its credential, read anew.
+async fn headers(settings: &Settings) -> Result<HeaderMap, Fault> {
+    let mut headers = settings.headers.clone();
+    let text = match &settings.credential {
+        Credential::None => return Ok(headers),
+        Credential::Bearer(token) => format!("Bearer {}", token.expose_secret()),
+        Credential::BearerFile(path) => {
+            let token = tokio::fs::read_to_string(path).await;
+            let token = token.map_err(|error| Fault::Credential(format!("{}: {error}", path.display())))?;
+            format!("Bearer {}", token.trim())
+        }
+        Credential::Basic { username, password } => {
+            format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose_secret())))
+        }
+    };
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| Fault::Credential("it has characters that no header may have".into()))?;
+    value.set_sensitive(true);
+    headers.insert(AUTHORIZATION, value);
+    Ok(headers)
+}
