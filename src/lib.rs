@@ -21,4 +21,6 @@ pub mod config;
 
 pub mod gateway;
 
+pub mod cli;
+
 pub mod telemetry;

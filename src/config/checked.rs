@@ -8,7 +8,7 @@ use crate::{
     config::{
         alias::{self, AliasConfig, Origin},
         document::Document,
-        draft::{AliasDraft, Draft, FormatDraft, LogDraft, NamesDraft},
+        draft::{AliasDraft, Draft, FormatDraft, LogDraft, NamesDraft, TimeoutsDraft},
         finding::Report,
         folder::AliasFile,
         keys,
@@ -136,6 +136,15 @@ pub(crate) fn check(
     }
 }
 
+/// Checks a single alias file.
+pub(crate) fn one_alias(mut file: AliasFile, names: &NameRules, report: &mut Report) -> Option<AliasConfig> {
+    let draft = mem::take(&mut file.draft);
+    let folder = alias::folder_of(Path::new(file.document.name()));
+    let timeouts = alias::defaults(&TimeoutsDraft::default());
+    let origin = Origin { document: &file.document, place: Place::root(), folder, timeouts };
+    aliases(vec![(file.stem, draft, origin)], names, report).pop()
+}
+
 /// Checks the aliases of all files against each other.
 fn aliases(
     placed: Vec<(String, AliasDraft, Origin<'_>)>,
@@ -207,44 +216,64 @@ fn is_separator(text: &str) -> bool {
 }
 
 fn front(draft: &Draft, document: &Document, report: &mut Report) -> front::settings::Settings {
-    let mut front = front::settings::Settings::default();
-    front.public_url = draft.public_url.as_deref().and_then(|text| {
-        let url = Url::parse(text).ok().filter(|url| {
-            matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
-        });
-        if url.is_none() {
-            let place = Place::root().key("public_url");
-            report.wrong(document, &place, "an address such as `https://mcp.example.com`");
-        }
-        url
+    let default = front::settings::Settings::default();
+    let (limits, times) = (&draft.limits, &draft.timeouts);
+    front::settings::Settings {
+        public_url: public_url(draft.public_url.as_deref(), document, report),
+        allowed_hosts: allowed_hosts(&draft.allowed_hosts, document, report),
+        allowed_origins: allowed_origins(&draft.allowed_origins, document, report),
+        body_limit: limits.body.map_or(default.body_limit, |size| size.0),
+        max_batch: limits.batch.map_or(default.max_batch, |count| count.0),
+        max_connections: limits.connections.map_or(default.max_connections, |count| count.0),
+        header_timeout: times.headers.map_or(default.header_timeout, |time| time.0),
+        body_timeout: times.body.map_or(default.body_timeout, |time| time.0),
+        keep_alive: times.keep_alive.map_or(default.keep_alive, |time| time.0),
+        stream_after: times.stream_after.map_or(default.stream_after, |time| time.0),
+        drain: times.drain.map_or(default.drain, |time| time.0),
+    }
+}
+
+fn public_url(text: Option<&str>, document: &Document, report: &mut Report) -> Option<Url> {
+    let url = Url::parse(text?).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
     });
-    for (index, host) in draft.allowed_hosts.iter().enumerate() {
+    if url.is_none() {
+        report.wrong(
+            document,
+            &Place::root().key("public_url"),
+            "an address such as `https://mcp.example.com`",
+        );
+    }
+    url
+}
+
+fn allowed_hosts(hosts: &[String], document: &Document, report: &mut Report) -> Vec<String> {
+    let mut allowed = Vec::new();
+    for (index, host) in hosts.iter().enumerate() {
         match listen::bare(host) {
-            Some(host) => front.allowed_hosts.push(host.to_ascii_lowercase()),
+            // As the `Host` header has it.
+            Some(host) if host.contains(':') => allowed.push(format!("[{host}]")),
+            Some(host) => allowed.push(host.to_ascii_lowercase()),
             None => {
                 let place = Place::root().key("allowed_hosts").index(index);
                 report.wrong(document, &place, "a host such as `mcp.example.com`, without scheme and port");
             }
         }
     }
-    for (index, origin) in draft.allowed_origins.iter().enumerate() {
-        if is_origin(origin) {
-            front.allowed_origins.push(origin.to_ascii_lowercase());
+    allowed
+}
+
+fn allowed_origins(origins: &[String], document: &Document, report: &mut Report) -> Vec<String> {
+    let mut allowed = Vec::new();
+    for (index, origin) in origins.iter().enumerate() {
+        if origin == "*" || is_origin(origin) {
+            allowed.push(origin.to_ascii_lowercase());
         } else {
             let place = Place::root().key("allowed_origins").index(index);
             report.wrong(document, &place, "an origin such as `https://app.example.com`, without a path");
         }
     }
-    let (limits, times) = (&draft.limits, &draft.timeouts);
-    front.body_limit = limits.body.map_or(front.body_limit, |size| size.0);
-    front.max_batch = limits.batch.map_or(front.max_batch, |count| count.0);
-    front.max_connections = limits.connections.map_or(front.max_connections, |count| count.0);
-    front.header_timeout = times.headers.map_or(front.header_timeout, |time| time.0);
-    front.body_timeout = times.body.map_or(front.body_timeout, |time| time.0);
-    front.keep_alive = times.keep_alive.map_or(front.keep_alive, |time| time.0);
-    front.stream_after = times.stream_after.map_or(front.stream_after, |time| time.0);
-    front.drain = times.drain.map_or(front.drain, |time| time.0);
-    front
+    allowed
 }
 
 /// `scheme://host[:port]`; the scheme may be one that only some program knows, such as `vscode-webview`.

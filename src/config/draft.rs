@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// The main file of Trunkline, `trunkline.yaml`. Every key is optional.
 ///
 /// Any text may have placeholders: `${VAR}`, `${VAR:-default}`, or `os.environ/VAR` as the whole text.
-/// If VAR is not set but VAR_FILE is, the content of that file is taken. `$${` is a literal `${`.
+/// If VAR is not set but `VAR_FILE` is, the content of that file is taken. `$${` is a literal `${`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "trunkline.yaml")]
@@ -28,7 +28,7 @@ pub(crate) struct Draft {
     ///
     /// Default: a loopback listener takes loopback names only; a listener with keys on the network takes any.
     pub(crate) allowed_hosts: Vec<String>,
-    /// Web origins (`scheme://host[:port]`) whose pages may use the gateway, beside its own.
+    /// Web origins (`scheme://host[:port]`) whose pages may use the gateway, beside its own; `*` is any.
     pub(crate) allowed_origins: Vec<String>,
     /// The folder with one file per alias, relative to this file. Default `aliases`.
     pub(crate) aliases: Option<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Draft {
     pub(crate) upstreams: BTreeMap<String, AliasDraft>,
     /// How public names are made.
     pub(crate) names: NamesDraft,
-    /// The key that may do everything. Default: the variable TRUNKLINE_MASTER_KEY, else LITELLM_MASTER_KEY.
+    /// The key that may do everything. Default: the variable `TRUNKLINE_MASTER_KEY`, else `LITELLM_MASTER_KEY`.
     #[schemars(with = "Option<String>")]
     pub(crate) master_key: Option<SecretString>,
     /// The keys of users, each with what it may use.
@@ -55,7 +55,7 @@ pub(crate) struct Draft {
 pub(crate) struct NamesDraft {
     /// What stands between the two: 1 to 4 letters, digits, `_` or `-`. No alias may contain it.
     ///
-    /// Default: the variable MCP_TOOL_PREFIX_SEPARATOR, else `-`.
+    /// Default: the variable `MCP_TOOL_PREFIX_SEPARATOR`, else `-`.
     #[schemars(regex(pattern = "^[A-Za-z0-9_-]{1,4}$"))]
     #[schemars(extend("x-expected" = "1 to 4 letters, digits, `_` or `-`"))]
     pub(crate) separator: Option<String>,

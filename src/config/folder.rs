@@ -64,20 +64,30 @@ fn alias_file(path: &Path, environment: &Environment, report: &mut Report) -> Op
     {
         return None;
     }
-    let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
-    let Some(stem) = stem.filter(|_| path.is_file()) else {
+    let is_alias = name.ends_with(".yaml") || name.ends_with(".yml");
+    if !is_alias || !path.is_file() {
         report.notices.push(format!("{shown}: not read; an alias is a file such as `db.yaml`"));
         return None;
-    };
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    }
+    match fs::read_to_string(path) {
+        Ok(text) => parse(path, &text, environment, report),
         Err(error) => {
             let found = format!("a file that cannot be read ({error})");
             report.outside(outside(&shown, "(the whole file)", found, "YAML in UTF-8"));
-            return None;
+            None
         }
-    };
-    let document = Document::read(&shown, &text, environment, report)?;
+    }
+}
+
+/// Reads the text of an alias file.
+pub(crate) fn parse(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    report: &mut Report,
+) -> Option<AliasFile> {
+    let document = Document::read(&path.display().to_string(), text, environment, report)?;
     let draft = shape::read(&document, report);
-    Some(AliasFile { stem: stem.into(), draft, document })
+    let stem = path.file_stem()?.to_string_lossy().into_owned();
+    Some(AliasFile { stem, draft, document })
 }

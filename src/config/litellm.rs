@@ -261,15 +261,16 @@ impl Import<'_> {
     fn distinguish(&mut self, key: &mut KeyDraft, place: &Place) {
         let Some(wanted) = key.name.clone().or_else(|| key.user.clone()) else { return };
         let is_taken = |name: &str| self.draft.keys.iter().any(|other| other.name.as_deref() == Some(name));
-        let name = (1..)
-            .map(|count| if count == 1 { wanted.clone() } else { format!("{wanted}-{count}") })
-            .find(|name| !is_taken(name));
-        if let Some(name) = &name
-            && *name != wanted
-        {
+        let mut name = wanted.clone();
+        let mut count = 1;
+        while is_taken(&name) {
+            count += 1;
+            name = format!("{wanted}-{count}");
+        }
+        if name != wanted {
             self.note(place, format!("`{wanted}` has several keys; the logs call this one `{name}`"));
         }
-        key.name = name;
+        key.name = Some(name);
     }
 }
 

@@ -29,6 +29,7 @@ pub use finding::{Finding, Findings};
 pub use listen::is_loopback;
 pub use secret::Environment;
 
+use crate::catalog::settings::NameRules;
 use checked::Material;
 use document::Document;
 use draft::{AliasDraft, Draft};
@@ -102,6 +103,22 @@ pub fn load_from(
     config.file = file;
     config.folder = folder;
     Ok(config)
+}
+
+/// Checks the text of one alias file before it is written; its name is the alias.
+pub fn check_alias(
+    path: &Path,
+    text: &str,
+    names: &NameRules,
+    environment: &Environment,
+) -> Result<AliasConfig, Findings> {
+    let mut report = Report::default();
+    let alias = folder::parse(path, text, environment, &mut report)
+        .and_then(|file| checked::one_alias(file, names, &mut report));
+    match alias {
+        Some(alias) if report.findings.is_empty() => Ok(alias),
+        _ => Err(Findings { findings: report.findings, notices: report.notices }),
+    }
 }
 
 /// The JSON Schemas of the two files, by the name that they have in `schemas/`.

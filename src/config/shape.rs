@@ -44,7 +44,9 @@ pub(crate) fn read<T: JsonSchema + DeserializeOwned + Default>(
         describe(document, &schema, &error, &place, report);
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
-                unexpected.iter().for_each(|name| place.key(name).prune(&mut value));
+                for name in unexpected {
+                    place.key(name).prune(&mut value);
+                }
             }
             // Everything is optional for serde.
             Kind::Required { .. } => {}
@@ -118,7 +120,7 @@ fn expected(node: &Value) -> String {
         Some(&"string") => "text".into(),
         Some(&"array") => "a list".into(),
         Some(&"object") => "a map".into(),
-        Some(other) => format!("{other}"),
+        Some(other) => other.to_string(),
         None => "another value".into(),
     }
 }
