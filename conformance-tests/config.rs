@@ -1,9 +1,16 @@
 //! Configuration files as people write them, good and broken: every message they get is a snapshot here.
 
-use proptest::prelude::*;
+use proptest::prelude::{ProptestConfig, prop, proptest};
 use rstest::rstest;
 use secrecy::ExposeSecret as _;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+    thread::sleep,
+    time::Duration,
+};
 use trunkline::config::{Config, Environment, Findings, Overrides, load, load_from, schemas};
 
 const FOLDER: &str = "conformance-tests/config";
@@ -150,6 +157,75 @@ fn the_command_line_cannot_open_a_gateway_without_keys() {
       command line: --host: found `0.0.0.0`, which the network can reach, and no key; expected a key, or a loopback address such as 127.0.0.1
         hint: set master_key in the file, or TRUNKLINE_MASTER_KEY in the environment
     ");
+}
+
+#[rstest]
+#[case::nothing("")]
+#[case::comments("# only a comment\n")]
+#[case::keys_without_values("listen:\nkeys:\nmaster_key: ~\nlimits:\n  body:\n")]
+fn files_that_say_nothing_are_defaults(#[case] text: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("trunkline.yaml"), text).expect("to write");
+    let config = load_from(folder.path(), None, &Overrides::default(), &Environment::default());
+    assert_eq!(config.expect("a configuration").listen, ("127.0.0.1".to_owned(), 4000));
+}
+
+/// The program, without the variables of whoever runs the tests.
+fn program(words: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+    command.args(words).env_clear().envs(variables.iter().copied());
+    command
+}
+
+fn output(words: &[&str], variables: &[(&str, &str)]) -> Output {
+    program(words, variables).output().expect("the program runs")
+}
+
+#[test]
+fn check_tells_by_its_exit_code() {
+    let plan = [("LITELLM_MASTER_KEY", "sk-master"), ("LITELLM_DATABASE_URL", "postgresql://db")];
+    let good = output(&["check", "--config", "conformance-tests/config/plan.yaml"], &plan);
+    assert_eq!(good.status.code(), Some(0));
+    let said = String::from_utf8(good.stdout).expect("text");
+    insta::with_settings!({ snapshot_path => "config/snapshots", prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("check-plan", said);
+    });
+    assert!(!said.contains("sk-master") && !said.contains("lan-admin-key-2024"), "{said}");
+    let broken = output(&["check", "--config", "conformance-tests/config/broken/keyless.yaml"], &[]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert_eq!(output(&["check", "--nonsense"], &[]).status.code(), Some(2));
+    assert_eq!(
+        output(&["serve", "--config", "conformance-tests/config/plan.yaml"], &[]).status.code(),
+        Some(1)
+    );
+}
+
+#[test]
+fn the_plans_container_command_boots() {
+    let free =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let port = free.port().to_string();
+    let variables = [
+        ("LITELLM_MASTER_KEY", "sk-master"),
+        ("LITELLM_DATABASE_URL", "postgresql://db"),
+        ("LITELLM_HOST", "127.0.0.1"),
+        ("LITELLM_PORT", &*port),
+    ];
+    let config = "conformance-tests/config/plan.yaml";
+    let mut gateway =
+        program(&["--config", config, "--detailed_debug"], &variables).spawn().expect("the program runs");
+    let is_well = (0..100).any(|_| {
+        sleep(Duration::from_millis(100));
+        output(&["healthcheck", "--config", config], &variables).status.success()
+    });
+    let tools = output(&["tools", "--config", config], &variables);
+    let stranger = output(&["tools", "--config", config, "--key", "wrong"], &variables);
+    gateway.kill().expect("to end it");
+    gateway.wait().expect("to end it");
+    assert!(is_well);
+    assert!(tools.status.success(), "{}", String::from_utf8_lossy(&tools.stderr));
+    assert_eq!(stranger.status.code(), Some(2));
+    assert!(!output(&["healthcheck", "--config", config], &variables).status.success());
 }
 
 #[test]

@@ -148,7 +148,12 @@ impl Add {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Add, header};
+    use crate::{
+        catalog::settings::NameRules, cli::ConfigFile, config::check_alias, upstream::settings::Transport,
+    };
+    use std::path::Path;
+    use url::Url;
 
     #[test]
     fn the_file_is_what_was_asked_for() {
@@ -173,7 +178,7 @@ mod tests {
           bearer: "${TOKEN}"
         "#);
         let environment = [("TOKEN", "t")].into_iter().collect();
-        let names = crate::catalog::settings::NameRules::default();
+        let names = NameRules::default();
         check_alias(Path::new("aliases/db.yaml"), &text, &names, &environment).expect("an alias file");
     }
 }

@@ -92,8 +92,9 @@ pub(super) fn public(config: &Config) -> anyhow::Result<(Url, bool)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Target, base};
     use rstest::rstest;
+    use url::Url;
 
     #[rstest]
     #[case("http://h:4000", "http://h:4000/mcp")]

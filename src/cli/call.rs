@@ -86,7 +86,8 @@ fn block(block: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{arguments, content};
+    use serde_json::json;
 
     #[test]
     fn content_is_readable() {

@@ -200,7 +200,8 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Key, Program, snippet};
+    use clap::ValueEnum as _;
     use rstest::rstest;
 
     #[rstest]

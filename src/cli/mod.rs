@@ -16,8 +16,9 @@ mod tools;
 use crate::config::{Config, Environment, Findings, Overrides, load};
 use clap::{Args, Parser, Subcommand};
 use std::{
+    ffi::OsString,
     io::{self, ErrorKind, Write as _},
-    path::PathBuf,
+    path::Path,
     process::ExitCode,
 };
 
@@ -57,7 +58,7 @@ enum Command {
 struct ConfigFile {
     /// The configuration: trunkline.yaml, or a file of LiteLLM. Default: ./trunkline.yaml if there is one.
     #[arg(short, long, value_name = "FILE", env = "TRUNKLINE_CONFIG")]
-    config: Option<PathBuf>,
+    config: Option<OsString>,
 }
 
 // === impl Cli ===
@@ -89,7 +90,9 @@ impl Cli {
 impl ConfigFile {
     /// Reads the configuration.
     fn load(&self, overrides: &Overrides) -> Result<Config, Findings> {
-        load(self.config.as_deref(), overrides, &Environment::of_process())
+        // An empty variable is as good as none.
+        let path = self.config.as_deref().filter(|path| !path.is_empty()).map(Path::new);
+        load(path, overrides, &Environment::of_process())
     }
 
     /// Reads the configuration for a command that only wants to know something from it.
@@ -121,8 +124,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
+    use super::{Cli, Command};
+    use clap::{CommandFactory as _, Parser as _};
     use rstest::rstest;
 
     #[test]

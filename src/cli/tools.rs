@@ -63,7 +63,7 @@ fn table(tools: &[Value]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::table;
     use serde_json::json;
 
     #[test]

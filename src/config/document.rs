@@ -206,6 +206,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
         Ok(Value::Null)
     }
 
+    // A text with nothing in it.
+    fn visit_none<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
     fn visit_bool<E: Error>(self, truth: bool) -> Result<Value, E> {
         Ok(Value::Bool(truth))
     }

@@ -76,7 +76,8 @@ fn opens(line: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::line_of;
+    use crate::config::place::Place;
     use rstest::rstest;
 
     const TEXT: &str = "\

@@ -29,13 +29,17 @@ pub use finding::{Finding, Findings};
 pub use listen::is_loopback;
 pub use secret::Environment;
 
-use crate::catalog::settings::NameRules;
-use checked::Material;
-use document::Document;
-use draft::{AliasDraft, Draft};
-use finding::Report;
-use folder::IsAskedFor;
-use place::Place;
+use crate::{
+    catalog::settings::NameRules,
+    config::{
+        checked::Material,
+        document::Document,
+        draft::{AliasDraft, Draft},
+        finding::Report,
+        folder::IsAskedFor,
+        place::Place,
+    },
+};
 use std::{
     fs,
     path::{Path, PathBuf},

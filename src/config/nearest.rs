@@ -36,7 +36,7 @@ fn distance(one: &[char], other: &[char]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::nearest;
     use rstest::rstest;
 
     #[rstest]

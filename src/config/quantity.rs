@@ -165,9 +165,12 @@ impl JsonSchema for Count {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
+    use super::{Count, Size, Time};
+    use proptest::{prop_assert, proptest};
     use rstest::rstest;
+    use schemars::JsonSchema;
+    use serde_json::Value;
+    use std::time::Duration;
 
     #[rstest]
     #[case("500ms", Some(Duration::from_millis(500)))]

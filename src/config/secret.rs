@@ -200,8 +200,8 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
+    use super::{Environment, Trouble};
+    use proptest::{prop_assert_eq, prop_assume, proptest};
     use rstest::rstest;
     use std::io::Write as _;
 
