@@ -1,4 +1,7 @@
 //! The composition root: from a configuration to a gateway that runs, and in the end drains.
+//!
+//! **Invariant:** nothing is global: whatever rooms share is made here and handed to them, so that two gateways can run
+//! in one process.
 
 use crate::{
     catalog::merge::ShowRules,

@@ -161,10 +161,21 @@ fn row(alias: &Alias, tool: &Definition, shown: &str, public: &str) -> Row {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::catalog::listing;
+    use super::{ShowRules, Source, merge, row};
+    use crate::{
+        catalog::{
+            listing::{self, Listing},
+            name::{self, Alias},
+            settings::{NameRules, Show},
+        },
+        wire::raw::Raw,
+    };
     use bytes::Bytes;
-    use proptest::prelude::*;
+    use proptest::{prop_assert_eq, proptest};
+    use std::{
+        collections::{BTreeMap, HashSet},
+        sync::Arc,
+    };
 
     fn listing(names: &[String]) -> Arc<Listing> {
         let tools: Vec<_> =

@@ -123,8 +123,9 @@ fn hex_digit(nibble: u8) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
+    use super::{Alias, public_name};
+    use crate::catalog::settings::NameRules;
+    use proptest::{prop_assert, prop_assert_eq, proptest};
 
     fn alias(text: &str) -> Alias {
         Alias::parse(text, &NameRules::default()).expect("a legal alias")

@@ -111,9 +111,14 @@ fn is_loopback(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use axum::http::HeaderValue;
+    use super::Guard;
+    use crate::front::settings::Settings;
+    use axum::http::{
+        HeaderMap, HeaderValue, Uri,
+        header::{HOST, ORIGIN},
+    };
     use rstest::rstest;
+    use url::Url;
 
     fn check(settings: &Settings, is_local: bool, host: &str, origin: Option<&'static str>) -> bool {
         let mut headers = HeaderMap::new();

@@ -25,6 +25,7 @@ use axum::{
 use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The query of a POST: which session it is for; both spellings are in use.
 #[derive(Debug, Deserialize)]
@@ -92,7 +93,7 @@ async fn take(front: Front, posted: Posted, request: HttpRequest) -> Result<Resp
     })?;
     let body = front.read(&parts.headers, body).await?;
     match front.parse(&body)? {
-        Body::One(message) => front.take_legacy(&session, message),
+        Body::One(message) => front.take_legacy(&session, message)?,
         Body::Batch(parts) => {
             if session.version().is_some_and(|version| !version.has_batches()) {
                 let message = "Invalid request: this session's protocol version has no batches";
@@ -100,8 +101,8 @@ async fn take(front: Front, posted: Posted, request: HttpRequest) -> Result<Resp
             }
             for part in parts {
                 match part {
-                    Ok(message) => front.take_legacy(&session, message),
-                    Err(invalid) => deliver(&session, invalid_answer(&invalid)),
+                    Ok(message) => front.take_legacy(&session, message)?,
+                    Err(invalid) => deliver(&session, room(&session)?, invalid_answer(&invalid)),
                 }
             }
         }
@@ -112,20 +113,22 @@ async fn take(front: Front, posted: Posted, request: HttpRequest) -> Result<Resp
 // === impl Front ===
 
 impl Front {
-    fn take_legacy(&self, session: &Arc<Session>, message: Message) {
+    fn take_legacy(&self, session: &Arc<Session>, message: Message) -> Result<(), Turned> {
         match message {
             Message::Request(request) if request.method == Method::Initialize => {
-                deliver(session, self.initialize_legacy(session, &request).bytes().clone());
+                deliver(session, room(session)?, self.initialize_legacy(session, &request).bytes().clone());
             }
             Message::Request(request) => {
+                let room = room(session)?;
                 let events = self.0.relay.handle(self.0.lane, session, request);
-                tokio::spawn(forward(session.clone(), events));
+                tokio::spawn(forward(session.clone(), room, events));
             }
             Message::Notice(notice) => note(session, &notice),
             Message::Answer(answer) => {
                 tracing::debug!(id = %answer.id(), "a client answered what nobody asked");
             }
         }
+        Ok(())
     }
 
     fn initialize_legacy(&self, session: &Session, request: &Request) -> Answer {
@@ -142,7 +145,7 @@ impl Front {
 }
 
 /// Passes what comes back for one request to the session's stream; a client that reads slowly holds up its own calls.
-async fn forward(session: Arc<Session>, events: Events) {
+async fn forward(session: Arc<Session>, _room: OwnedSemaphorePermit, events: Events) {
     let Events { mut answer, mut notices } = events;
     loop {
         let (bytes, is_last) = tokio::select! {
@@ -170,9 +173,21 @@ async fn send(session: &Session, bytes: Bytes) {
     }
 }
 
-fn deliver(session: &Arc<Session>, bytes: Bytes) {
+fn deliver(session: &Arc<Session>, room: OwnedSemaphorePermit, bytes: Bytes) {
     let session = session.clone();
-    tokio::spawn(async move { send(&session, bytes).await });
+    tokio::spawn(async move {
+        send(&session, bytes).await;
+        drop(room);
+    });
+}
+
+/// Room for one more answer on the session's stream.
+fn room(session: &Session) -> Result<OwnedSemaphorePermit, Turned> {
+    session.unread.clone().try_acquire_owned().map_err(|_| {
+        let failure =
+            Failure::exhausted("unread", "as many answers as are allowed wait for this client to read them");
+        turn(&failure.hint("read the event stream, and send again"))
+    })
 }
 
 // === impl Bound ===

@@ -40,7 +40,7 @@ impl Grant {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Grant;
     use rstest::rstest;
 
     #[rstest]

@@ -71,7 +71,8 @@ pub const STATELESS: &str = "2026-07-28";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Version;
+    use rmcp::model::ProtocolVersion;
 
     #[test]
     fn a_known_version_is_kept_and_any_other_gets_the_newest() {

@@ -17,6 +17,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { idle: Duration::from_hours(24), max_sessions: 100_000, queue: 256, max_calls: 1_000 }
+        Self { idle: Duration::from_hours(24), max_sessions: 100_000, queue: 64, max_calls: 1_000 }
     }
 }

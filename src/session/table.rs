@@ -14,7 +14,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use uuid::Uuid;
 
 /// One client's session.
@@ -34,6 +34,8 @@ pub struct Session {
     version: std::sync::OnceLock<Version>,
     /// Messages outside of calls.
     pub inbox: Arc<Inbox>,
+    /// Room for answers that wait for a client that reads slowly (HTTP+SSE: its POSTs are accepted at once).
+    pub unread: Arc<Semaphore>,
     /// Calls under way.
     pub running: Arc<Running>,
     /// The least severe log messages that the client wants, if it said so.
@@ -111,6 +113,7 @@ impl Table {
             version: version.map_or_else(std::sync::OnceLock::new, Into::into),
             inbox: Arc::new(Inbox::new(self.settings.queue)),
             level: Mutex::default(),
+            unread: Arc::new(Semaphore::new(self.settings.queue)),
             running: Running::new(self.settings.max_calls),
             used: AtomicU64::new(self.now()),
             streams: AtomicUsize::new(0),

@@ -14,7 +14,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{runtime::Handle, sync::OnceCell, time::Instant};
 
 /// Who calls, as far as upstream sessions are concerned.
 #[derive(Clone, Debug)]
@@ -177,8 +177,9 @@ impl Sessions {
 
 impl Slot {
     fn close(&self, lane: Lane) {
-        if let Some(link) = self.link.get().cloned() {
-            tokio::spawn(async move { link.close(lane).await });
+        // A session's stream may be dropped while its runtime ends; then nobody is left to say good-bye.
+        if let (Some(link), Ok(runtime)) = (self.link.get().cloned(), Handle::try_current()) {
+            runtime.spawn(async move { link.close(lane).await });
         }
     }
 }

@@ -51,6 +51,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use affinity::Caller;
 pub use fault::Fault;
@@ -140,7 +141,7 @@ impl Upstream {
             settings,
             net,
             signals: Arc::default(),
-            ids: AtomicU64::new(1),
+            ids: AtomicU64::new(first_id()),
             offer: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             changed,
@@ -248,7 +249,7 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let lane = Lane(0);
     let opening = Opening { net: &net, lane, settings, known: None, signals: &Arc::default(), inbox: None };
     let link = opening.open().await?;
-    let listing = lists::read(&link, lane, &settings.timeouts, &AtomicU64::new(1)).await;
+    let listing = lists::read(&link, lane, &settings.timeouts, &AtomicU64::new(first_id())).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
     Ok((offer, listing?.0))
@@ -288,6 +289,12 @@ impl Inner {
     fn is_shared(&self, has_session: bool) -> bool {
         Affinity::is_shared(self.settings.session, has_session)
     }
+}
+
+/// Where our ids begin: anywhere, since there are bridges (supergateway) that send every answer to every client.
+/// They stay below 2^53, so that no upstream can round them.
+fn first_id() -> u64 {
+    1 + (u64::from(Uuid::new_v4().as_fields().0) << 20)
 }
 
 /// Tells the upstream that nobody waits for the call any more; nobody waits for that either.

@@ -131,7 +131,8 @@ fn after_string(mut rest: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{MAX_DEPTH, Malformed, Raw};
+    use bytes::Bytes;
 
     #[test]
     fn surrounding_space_is_not_part_of_it() {
