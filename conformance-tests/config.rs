@@ -11,7 +11,11 @@ use std::{
     thread::sleep,
     time::Duration,
 };
-use trunkline::config::{Config, Environment, Findings, Overrides, load, load_from, schemas};
+use trunkline::{
+    catalog,
+    config::{Config, Environment, Findings, Overrides, load, load_from, schemas},
+    front, session, telemetry, upstream,
+};
 
 const FOLDER: &str = "conformance-tests/config";
 
@@ -256,6 +260,29 @@ fn the_shipped_aliases_load() {
     assert_eq!(config.aliases.len(), count, "{:?}", config.notices);
 }
 
+/// The example of the main file names every limit and time with its default.
+fn shows_the_defaults(config: &Config) {
+    let (front, default) = (&config.front, front::settings::Settings::default());
+    assert_eq!(config.session, session::settings::Settings::default());
+    assert_eq!(config.names, catalog::settings::NameRules::default());
+    assert_eq!(config.log, telemetry::logs::Settings::default());
+    assert_eq!(config.aliases[0].upstream.timeouts, upstream::settings::Timeouts::default());
+    assert_eq!(
+        (front.body_limit, front.max_batch, front.max_connections),
+        (default.body_limit, default.max_batch, default.max_connections)
+    );
+    assert_eq!(
+        [front.header_timeout, front.body_timeout, front.keep_alive, front.stream_after, front.drain],
+        [
+            default.header_timeout,
+            default.body_timeout,
+            default.keep_alive,
+            default.stream_after,
+            default.drain
+        ]
+    );
+}
+
 #[test]
 fn every_example_in_the_documentation_loads() {
     let text = fs::read_to_string("docs/CONFIG.md").expect("the documentation");
@@ -281,6 +308,9 @@ fn every_example_in_the_documentation_loads() {
         let loaded = load_from(folder.path(), main, &Overrides::default(), &environment);
         let config = loaded.unwrap_or_else(|findings| panic!("{name}: {findings}"));
         assert!(!name.starts_with("aliases/") || config.aliases.len() == 1, "{name}");
+        if name == "trunkline.yaml" {
+            shows_the_defaults(&config);
+        }
         count += 1;
     }
     assert!(count >= 4, "{count} examples");

@@ -209,7 +209,7 @@ fn credential(auth: AuthDraft, headers: &HeaderMap, origin: &Origin<'_>, report:
             _ => Credential::None,
         };
     }
-    keys::secret(auth.bearer, origin.document, &place.key("bearer"), report)
+    keys::token(auth.bearer, origin.document, &place.key("bearer"), report)
         .map_or(Credential::None, Credential::Bearer)
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct LimitsDraft {
     pub(crate) sessions: Option<Count>,
     /// The most calls of one session at once. Default 1000.
     pub(crate) calls_per_session: Option<Count>,
-    /// The most messages that wait for one client. Default 256.
+    /// The most messages that wait for one client. Default 64.
     pub(crate) queue: Option<Count>,
 }
 

@@ -6,15 +6,16 @@ use crate::{
         place::Place, secret::Environment,
     },
     policy::settings::{KeySettings, Settings},
+    protocol::pattern,
 };
-use globset::Glob;
 use secrecy::{ExposeSecret as _, SecretString};
+use std::slice;
 
 /// Where a master key comes from if the file has none.
 const MASTER_VARIABLES: [&str; 2] = ["TRUNKLINE_MASTER_KEY", "LITELLM_MASTER_KEY"];
 
-/// What a key must be to be of any use.
-const KEY: &str = "a key of visible ASCII characters";
+/// What a key or a token must be to be of any use.
+const TOKEN: &str = "visible ASCII characters without spaces";
 
 /// A secret of a file that is fit to be used; an empty one is a finding unless `${VAR:-}` made it empty.
 pub(crate) fn secret(
@@ -33,18 +34,33 @@ pub(crate) fn secret(
         report.wrong(document, place, "a secret that is not empty");
         return None;
     }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') || text.trim() != text {
-        report
-            .found(
-                document,
-                place,
-                "a secret with a space at an end, or a character that HTTP headers cannot have",
-                KEY,
-            )
-            .hint("look for a line break or for quotes that were not meant");
-        return None;
-    }
     Some(given)
+}
+
+/// As [`secret`], for one that is sent as a word of an HTTP header.
+pub(crate) fn token(
+    given: Option<SecretString>,
+    document: &Document,
+    place: &Place,
+    report: &mut Report,
+) -> Option<SecretString> {
+    let given = secret(given, document, place, report)?;
+    if is_token(given.expose_secret()) {
+        return Some(given);
+    }
+    report
+        .found(document, place, "a secret with a space or a character that HTTP headers cannot have", TOKEN)
+        .hint("look for a line break or for quotes that were not meant");
+    None
+}
+
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A glob for a name and nothing else.
+pub(crate) fn literal(name: &str) -> String {
+    globset::escape(name)
 }
 
 /// Checks the master key and the virtual keys.
@@ -56,7 +72,7 @@ pub(crate) fn check(
     report: &mut Report,
 ) -> Settings {
     let master = match master {
-        Some(_) => secret(master, document, &Place::root().key("master_key"), report),
+        Some(_) => token(master, document, &Place::root().key("master_key"), report),
         None => master_of(environment, report),
     };
     let mut checked: Vec<KeySettings> = Vec::new();
@@ -76,7 +92,7 @@ pub(crate) fn check(
         globs(&key.aliases, "aliases", report);
         globs(&key.tools, "tools", report);
         let at = place.key("key");
-        let Some(secret) = secret(key.key, document, &at, report) else { continue };
+        let Some(secret) = token(key.key, document, &at, report) else { continue };
         if let Some((_, other)) =
             seen.iter().find(|(other, _)| other.expose_secret() == secret.expose_secret())
         {
@@ -102,11 +118,9 @@ fn master_of(environment: &Environment, report: &mut Report) -> Option<SecretStr
                     .hint("give it a value, or leave the variable out to run without keys on loopback");
                 return None;
             }
-            Ok(Some(value))
-                if value.trim() != value || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) =>
-            {
-                let found = "a secret that HTTP headers cannot have".into();
-                report.outside(outside("environment", variable, found, KEY));
+            Ok(Some(value)) if !is_token(&value) => {
+                let found = "a secret with a space or a character that HTTP headers cannot have".into();
+                report.outside(outside("environment", variable, found, TOKEN));
                 return None;
             }
             Ok(Some(value)) => return Some(value.into()),
@@ -123,7 +137,7 @@ fn master_of(environment: &Environment, report: &mut Report) -> Option<SecretStr
 /// Whether each of a list is a glob.
 pub(crate) fn globs(list: &[String], document: &Document, place: &Place, report: &mut Report) {
     for (index, glob) in list.iter().enumerate() {
-        if glob.is_empty() || Glob::new(glob).is_err() {
+        if glob.is_empty() || pattern::compile(slice::from_ref(glob)).is_err() {
             report.wrong(document, &place.index(index), "a glob such as `db` or `list_*`");
         }
     }
@@ -133,8 +147,8 @@ pub(crate) fn globs(list: &[String], document: &Document, place: &Place, report:
 pub(crate) fn compare(keys: &Settings, aliases: &[String], document: &Document, report: &mut Report) {
     for (index, key) in keys.keys.iter().enumerate() {
         for glob in key.aliases.iter().flatten() {
-            let is_used = Glob::new(glob)
-                .is_ok_and(|glob| aliases.iter().any(|alias| glob.compile_matcher().is_match(alias)));
+            let is_used = pattern::compile(slice::from_ref(glob))
+                .is_ok_and(|glob| aliases.iter().any(|alias| glob.is_match(alias)));
             if is_used {
                 continue;
             }

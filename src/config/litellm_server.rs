@@ -2,6 +2,7 @@
 
 use crate::config::{
     draft::{AliasDraft, BasicDraft, TransportDraft},
+    keys,
     litellm::Import,
     litellm_keys::{SERVER, UNKNOWN, said},
     place::Place,
@@ -209,8 +210,8 @@ fn tools(import: &mut Import<'_>, place: &Place, prefixes: &[&str], draft: &mut 
                 let bare = prefixes
                     .iter()
                     .find_map(|prefix| name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')))
-                    .map(globset::escape);
-                std::iter::once(globset::escape(&name)).chain(bare)
+                    .map(keys::literal);
+                std::iter::once(keys::literal(&name)).chain(bare)
             })
             .collect()
     };
