@@ -2,10 +2,12 @@
 
 use crate::{front::settings::Settings, wire::error::Failure};
 use axum::http::{
-    HeaderMap, StatusCode, Uri,
-    header::{HOST, ORIGIN},
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+    header::{HOST, ORIGIN, WWW_AUTHENTICATE},
+    request::Parts,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use url::Url;
 
 /// Which values of Host and Origin are let in.
@@ -61,6 +63,26 @@ impl Guard {
         let shown = crate::wire::message::excerpt(origin);
         Err(forbidden("origin", format!("pages of the Origin `{shown}` may not use this gateway"))
             .hint("add it to `allowed_origins` if they should"))
+    }
+
+    /// What browsers need to let pages of the configured origins use the gateway (Fetch Standard, "CORS protocol").
+    pub(super) fn cross_origin(&self) -> Option<CorsLayer> {
+        if self.0.origins.is_empty() {
+            return None;
+        }
+        let guard = self.clone();
+        let is_known = move |origin: &HeaderValue, parts: &Parts| {
+            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            origin.to_str().is_ok_and(|origin| guard.knows_origin(origin, host))
+        };
+        Some(
+            CorsLayer::new()
+                .allow_origin(AllowOrigin::predicate(is_known))
+                .allow_methods([Method::GET, Method::POST, Method::DELETE])
+                .allow_headers(AllowHeaders::mirror_request())
+                .expose_headers([HeaderName::from_static("mcp-session-id"), WWW_AUTHENTICATE])
+                .max_age(Duration::from_mins(10)),
+        )
     }
 
     fn knows_host(&self, host: &str) -> bool {

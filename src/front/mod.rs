@@ -84,8 +84,9 @@ impl Front {
 
     /// All routes.
     pub fn router(self) -> Router {
+        let cors = self.0.guard.cross_origin();
         let streamable = || post(streamable::post).get(streamable::get).delete(streamable::delete);
-        Router::new()
+        let router = Router::new()
             .route("/mcp", streamable())
             .route("/mcp/", streamable())
             .route("/mcp/{aliases}", streamable())
@@ -107,7 +108,12 @@ impl Front {
             .route("/health/readiness", get(health::readiness))
             .fallback(not_found)
             .method_not_allowed_fallback(not_allowed)
-            .with_state(self)
+            .with_state(self);
+        // Without a configured origin there is no page to answer, and calls are spared the layer.
+        match cors {
+            Some(cors) => router.layer(cors),
+            None => router,
+        }
     }
 }
 

@@ -27,6 +27,11 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let listener = bind(&config.listen)?;
     let address = listener.local_addr()?;
     let is_keyless = config.policy.is_keyless();
+    // The configuration judged the name; what it stands for is known only now.
+    anyhow::ensure!(
+        !is_keyless || is_local(&address),
+        "{address} can be reached from other machines, and no key is configured: set `master_key`, or listen on 127.0.0.1"
+    );
     for notice in &config.notices {
         tracing::info!("{notice}");
     }
