@@ -23,7 +23,7 @@ use axum::{
     Router,
     http::StatusCode,
     response::Response,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -106,6 +106,10 @@ impl Front {
             .route("/health/liveliness", get(health::liveness))
             .route("/health/liveness", get(health::liveness))
             .route("/health/readiness", get(health::readiness))
+            .route("/.well-known/{*rest}", any(no_oauth))
+            .route("/register", any(no_oauth))
+            .route("/authorize", any(no_oauth))
+            .route("/token", any(no_oauth))
             .fallback(not_found)
             .method_not_allowed_fallback(not_allowed)
             .with_state(self);
@@ -115,6 +119,12 @@ impl Front {
             None => router,
         }
     }
+}
+
+/// Where clients look for OAuth after a 401; Claude Code shows its user nothing but this text.
+async fn no_oauth() -> Response {
+    let description = "This gateway has no OAuth. Give a key in the header Authorization: Bearer <key>.";
+    reply::json(StatusCode::NOT_FOUND, &json!({"error": "not_found", "error_description": description}))
 }
 
 async fn not_found(uri: axum::http::Uri) -> Response {
