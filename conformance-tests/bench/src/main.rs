@@ -67,7 +67,7 @@ async fn unless_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Arguments;
     use clap::CommandFactory as _;
 
     #[test]
