@@ -133,8 +133,11 @@ impl Message {
 fn parse_text(buffer: &Bytes, text: &str) -> Result<Message, Invalid> {
     let envelope: Envelope<'_> = match serde_json::from_str(text) {
         Ok(envelope) => envelope,
-        Err(error) if error.is_data() => return Err(Invalid::new(data_error(&error, text), None)),
-        Err(error) => return Err(not_json(error)),
+        // The wrong shape may be seen before what follows it proves not to be JSON.
+        Err(error) => match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => return Err(Invalid::new(data_error(&error, text), None)),
+            Err(error) => return Err(not_json(error)),
+        },
     };
     let range = |part: &RawValue| raw::range_within(buffer, part);
     let id = envelope.id.map(|id| Raw::trusted(buffer, range(id)));

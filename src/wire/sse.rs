@@ -27,6 +27,9 @@ pub struct Decoder {
     data: Option<Data>,
 }
 
+/// The longest name of a field, with what separates it from the value.
+const LONGEST_NAME: usize = "event: ".len();
+
 /// One line is kept as a slice of what was received; only several are copied together.
 #[derive(Debug)]
 enum Data {
@@ -74,7 +77,9 @@ impl Decoder {
     pub fn next_event(&mut self) -> Result<Option<Event>, TooLarge> {
         loop {
             let Some(line) = self.next_line() else {
-                return if self.size() > self.limit { Err(TooLarge(self.limit)) } else { Ok(None) };
+                // An unfinished line may still begin with the name of its field.
+                let most = self.limit.saturating_add(LONGEST_NAME);
+                return if self.size() > most { Err(TooLarge(self.limit)) } else { Ok(None) };
             };
             if line.is_empty() {
                 if let Some(event) = self.dispatch() {

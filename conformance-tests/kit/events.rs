@@ -1,0 +1,104 @@
+//! Event streams as a client reads them; written apart from the gateway's own decoder, which it also checks.
+
+use crate::kit::clock::within;
+
+/// A stream that is being read.
+pub(crate) struct Events {
+    response: reqwest::Response,
+    buffer: String,
+    /// How many comments there were so far.
+    pub(crate) comments: usize,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) kind: String,
+    pub(crate) data: String,
+}
+
+// === impl Events ===
+
+impl Events {
+    pub(crate) fn new(response: reqwest::Response) -> Self {
+        Self { response, buffer: String::new(), comments: 0 }
+    }
+
+    /// The next event; `None` when the stream ends.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        within("an event", async {
+            loop {
+                match self.next_block().await? {
+                    Block::Comment => {}
+                    Block::Event(event) => return Some(event),
+                }
+            }
+        })
+        .await
+    }
+
+    /// The data of the next message.
+    pub(crate) async fn message(&mut self) -> String {
+        self.next().await.expect("a message before the stream ends").data
+    }
+
+    /// Waits for a comment; events are not expected before it.
+    pub(crate) async fn comment(&mut self) {
+        within("a comment", async {
+            match self.next_block().await {
+                Some(Block::Comment) => {}
+                Some(Block::Event(event)) => panic!("{event:?} in place of a comment"),
+                None => panic!("the stream ended in place of a comment"),
+            }
+        })
+        .await;
+    }
+
+    async fn next_block(&mut self) -> Option<Block> {
+        loop {
+            if let Some(end) = self.buffer.find("\n\n") {
+                let block: String = self.buffer.drain(..end + 2).collect();
+                let block = Block::read(&block);
+                if matches!(block, Block::Comment) {
+                    self.comments += 1;
+                }
+                return Some(block);
+            }
+            let piece = self.response.chunk().await.ok()??;
+            self.buffer.push_str(std::str::from_utf8(&piece).expect("pieces of whole characters"));
+        }
+    }
+}
+
+enum Block {
+    Comment,
+    Event(Event),
+}
+
+// === impl Block ===
+
+impl Block {
+    fn read(block: &str) -> Self {
+        let (mut kind, mut data) = (String::new(), Vec::new());
+        for line in block.lines() {
+            match line.split_once(": ") {
+                Some(("event", value)) => kind = value.into(),
+                Some(("data", value)) => data.push(value),
+                _ => assert!(line.is_empty() || line.starts_with(':'), "an odd line: {line}"),
+            }
+        }
+        if data.is_empty() { Self::Comment } else { Self::Event(Event { kind, data: data.join("\n") }) }
+    }
+}
+
+/// The messages of a stream that is over.
+pub(crate) fn all(body: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(body).expect("a stream of text");
+    let blocks = text.split("\n\n").filter(|block| !block.is_empty());
+    blocks
+        .filter_map(|block| match Block::read(block) {
+            Block::Event(event) => Some(event.data),
+            Block::Comment => None,
+        })
+        .collect()
+}

@@ -1,0 +1,10 @@
+//! The test kit: a gateway in this process, clients that see every byte, and upstreams that do as they are told.
+
+pub(crate) mod client;
+pub(crate) mod clock;
+pub(crate) mod events;
+pub(crate) mod exchange;
+pub(crate) mod gateway;
+pub(crate) mod legacy;
+pub(crate) mod session;
+pub(crate) mod upstream;

@@ -1,0 +1,281 @@
+//! A fake upstream on bare TCP: it keeps what it got byte for byte, and answers as each test wants it.
+
+use crate::kit::{
+    clock::within,
+    exchange::{Exchange, Kept, Seen, event},
+};
+use bytes::BytesMut;
+use futures_util::future::BoxFuture;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, sync::watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Streamable HTTP, answers as JSON.
+    Json,
+    /// Streamable HTTP, answers as event streams.
+    Events,
+    /// HTTP+SSE of 2024-11-05.
+    Legacy,
+}
+
+/// What an upstream has, and how it behaves where no test says otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) dialect: Dialect,
+    pub(crate) keeps_sessions: bool,
+    /// Whether GET opens a stream of the session's own.
+    pub(crate) has_stream: bool,
+    pub(crate) version: String,
+    pub(crate) capabilities: &'static str,
+    /// The definitions, as JSON text.
+    pub(crate) tools: Vec<String>,
+    /// What a session that is not known gets.
+    pub(crate) forgotten: (u16, &'static str),
+}
+
+/// A running fake; dropped, it ends with all of its connections.
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+    _stop: DropGuard,
+}
+
+type Hook = Arc<dyn Fn(Exchange) -> BoxFuture<'static, Kept> + Send + Sync>;
+
+/// What all connections of a fake share.
+pub(crate) struct Shared {
+    script: Mutex<Script>,
+    seen: watch::Sender<Vec<Seen>>,
+    hooks: Mutex<HashMap<String, Hook>>,
+    sessions: Mutex<BTreeSet<String>>,
+    streams: Mutex<BTreeMap<String, UnboundedSender<String>>>,
+    numbers: AtomicU64,
+    pub(crate) streams_ended: AtomicU64,
+}
+
+// === impl Script ===
+
+impl Script {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            keeps_sessions: false,
+            has_stream: false,
+            version: "2025-06-18".into(),
+            capabilities: r#"{"tools":{"listChanged":true}}"#,
+            tools: vec![tool("echo")],
+            forgotten: (
+                404,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#,
+            ),
+        }
+    }
+
+    pub(crate) fn tools(mut self, names: &[&str]) -> Self {
+        self.tools = names.iter().map(|name| tool(name)).collect();
+        self
+    }
+
+    pub(crate) fn keeps_sessions(mut self) -> Self {
+        self.keeps_sessions = true;
+        self
+    }
+
+    pub(crate) fn has_stream(mut self) -> Self {
+        self.has_stream = true;
+        self
+    }
+
+    pub(crate) fn start(self) -> Fake {
+        Fake::start_at(([127, 0, 0, 1], 0).into(), self)
+    }
+}
+
+/// The plainest definition of a tool.
+pub(crate) fn tool(name: &str) -> String {
+    format!(r#"{{"name":"{name}","inputSchema":{{"type":"object"}}}}"#)
+}
+
+// === impl Fake ===
+
+impl Fake {
+    /// A fake of this dialect with one tool, `echo`.
+    pub(crate) fn of(dialect: Dialect) -> Self {
+        Script::new(dialect).start()
+    }
+
+    pub(crate) fn start_at(address: SocketAddr, script: Script) -> Self {
+        let listener = StdListener::bind(address).expect("a free address");
+        listener.set_nonblocking(true).expect("a socket");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            script: Mutex::new(script),
+            seen: watch::Sender::default(),
+            hooks: Mutex::default(),
+            sessions: Mutex::default(),
+            streams: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            streams_ended: AtomicU64::new(0),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, shared.clone(), stop.clone())));
+        Self { address, shared, _stop: stop.drop_guard() }
+    }
+
+    /// Where the gateway finds it.
+    pub(crate) fn url(&self) -> String {
+        let path = if self.shared.script().dialect == Dialect::Legacy { "sse" } else { "mcp" };
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// Has a test answer requests of this method (a JSON-RPC one, `answer`, or `GET` and `DELETE`).
+    pub(crate) fn on<F, R>(&self, method: &str, hook: F)
+    where
+        F: Fn(Exchange) -> R + Send + Sync + 'static,
+        R: Future<Output = Kept> + Send + 'static,
+    {
+        let hook: Hook = Arc::new(move |exchange| Box::pin(hook(exchange)));
+        lock(&self.shared.hooks).insert(method.into(), hook);
+    }
+
+    /// Behaves as specified again.
+    pub(crate) fn behave(&self) {
+        lock(&self.shared.hooks).clear();
+    }
+
+    /// Has other tools from now on, without a word.
+    pub(crate) fn set_tools(&self, tools: Vec<String>) {
+        lock(&self.shared.script).tools = tools;
+    }
+
+    pub(crate) fn set_script(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut lock(&self.shared.script));
+    }
+
+    /// Says something on all of its streams.
+    pub(crate) fn tell(&self, message: &str) {
+        for stream in lock(&self.shared.streams).values() {
+            // A stream that just ended hears nothing.
+            let _ = stream.send(event(message));
+        }
+    }
+
+    /// Says that its tools changed.
+    pub(crate) fn tell_change(&self) {
+        self.tell(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+    }
+
+    /// Ends all of its streams.
+    pub(crate) fn cut_streams(&self) {
+        lock(&self.shared.streams).clear();
+    }
+
+    /// Forgets every session.
+    pub(crate) fn forget_all(&self) {
+        lock(&self.shared.sessions).clear();
+    }
+
+    /// The sessions that are open, by id.
+    pub(crate) fn sessions(&self) -> Vec<String> {
+        lock(&self.shared.sessions).iter().cloned().collect()
+    }
+
+    pub(crate) fn open_streams(&self) -> usize {
+        lock(&self.shared.streams).len()
+    }
+
+    /// Everything that it got so far.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.borrow().clone()
+    }
+
+    /// The requests of one method so far.
+    pub(crate) fn seen_of(&self, method: &str) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.rpc() == method).collect()
+    }
+
+    /// Waits until it got so many requests of this method; the last of them.
+    pub(crate) async fn wait_for(&self, method: &str, count: usize) -> Seen {
+        let mut news = self.shared.seen.subscribe();
+        let enough = |seen: &Vec<Seen>| seen.iter().filter(|seen| seen.rpc() == method).count() >= count;
+        let what = format!("{count} requests of {method}");
+        let seen = within(&what, news.wait_for(enough)).await.expect("the fake lives").clone();
+        seen.into_iter().filter(|seen| seen.rpc() == method).nth(count - 1).expect("as many as waited for")
+    }
+}
+
+async fn accept(listener: StdListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let listener = TcpListener::from_std(listener).expect("a listener");
+    while let Ok((mut socket, _)) = listener.accept().await {
+        let shared = shared.clone();
+        let serve = async move {
+            let mut buffer = BytesMut::new();
+            while let Some(seen) = Seen::read(&mut socket, &mut buffer).await {
+                let hook = lock(&shared.hooks).get(&seen.rpc()).cloned();
+                shared.seen.send_modify(|all| all.push(seen.clone()));
+                let exchange = Exchange::new(seen, shared.clone(), socket);
+                let kept = match hook {
+                    Some(hook) => hook(exchange).await,
+                    None => exchange.standard().await,
+                };
+                let Some(kept) = kept else { return };
+                socket = kept;
+            }
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(serve));
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn script(&self) -> Script {
+        lock(&self.script).clone()
+    }
+
+    /// Opens a session.
+    pub(crate) fn remember(&self) -> String {
+        let session = format!("upstream-{}", self.numbers.fetch_add(1, Ordering::Relaxed));
+        lock(&self.sessions).insert(session.clone());
+        session
+    }
+
+    pub(crate) fn forget(&self, session: &str) {
+        lock(&self.sessions).remove(session);
+    }
+
+    pub(crate) fn knows(&self, session: &str) -> bool {
+        lock(&self.sessions).contains(session)
+    }
+
+    pub(crate) fn attach(&self, session: &str, stream: UnboundedSender<String>) {
+        lock(&self.streams).insert(session.into(), stream);
+    }
+
+    pub(crate) fn detach(&self, session: &str) {
+        lock(&self.streams).remove(session);
+    }
+
+    /// Sends a piece of a session's stream.
+    pub(crate) fn send_to(&self, session: &str, text: String) {
+        if let Some(stream) = lock(&self.streams).get(session) {
+            // A stream that just ended hears nothing.
+            let _ = stream.send(text);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no test panics with the lock held")
+}
