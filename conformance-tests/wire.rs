@@ -1,7 +1,13 @@
 //! Properties of the wire: what is parsed is what is written, and no bytes at all make the parsers panic.
 
 use bytes::Bytes;
-use proptest::{collection, prelude::*, sample::select};
+use proptest::{
+    collection,
+    prelude::{
+        BoxedStrategy, Just, Strategy, TestCaseError, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+    },
+    sample::select,
+};
 use serde_json::Value;
 use trunkline::wire::{
     message::{Answer, Body, Invalid, Message, Request},

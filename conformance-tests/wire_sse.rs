@@ -1,7 +1,11 @@
 //! Properties of event streams: the same bytes are the same events, in whatever pieces they come.
 
 use bytes::Bytes;
-use proptest::{collection, prelude::*, sample::select};
+use proptest::{
+    collection,
+    prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest},
+    sample::select,
+};
 use trunkline::wire::sse::{Decoder, Event, TooLarge, encode};
 
 /// The events of pieces that come one after the other.

@@ -95,13 +95,13 @@ pub(super) fn check(source: &Source) -> Vec<Violation> {
 
 /// Owners that do not name their crate any more.
 pub(super) fn check_table(sources: &[Source]) -> Vec<Violation> {
+    let uses = |source: &Source| Some((source.place()?.to_owned(), crates(source)));
+    let uses: Vec<_> = sources.iter().filter_map(uses).collect();
     let mut violations = Vec::new();
     for (name, owners) in OWNERS.iter().filter(|(_, owners)| *owners != EVERYBODY) {
         let is_used = |owner: &str| {
-            sources.iter().any(|source| {
-                source.place().is_some_and(|place| owns(owner, place))
-                    && crates(source).iter().any(|(used, _)| used == name)
-            })
+            let names = |crates: &[(&str, usize)]| crates.iter().any(|(used, _)| used == name);
+            uses.iter().any(|(place, crates)| owns(owner, place) && names(crates))
         };
         for owner in owners.iter().filter(|owner| !is_used(owner)) {
             let text = format!("`{owner}` does not name `{name}` any more: take it out of the table");
