@@ -8,8 +8,13 @@ use crate::{
     },
     relay::{Member, Relay, refuse},
     session::table::Session,
-    wire::{error::Failure, message::Request},
+    wire::{
+        error::Failure,
+        message::{Answer, Request},
+        raw::Raw,
+    },
 };
+use serde_json::json;
 use std::sync::Arc;
 
 // === impl Relay ===
@@ -23,6 +28,10 @@ impl Relay {
             Ok(level) => {
                 // Kept for the sessions that are opened later.
                 session.set_level(level);
+                if member.upstream.is_shared() {
+                    // One client must not decide for the others; it hears nothing between calls anyway.
+                    return Events::ready(Answer::result(&request.id(), &Raw::of(&json!({}))));
+                }
                 Self::forward(lane, session, member, request)
             }
             Err(reason) => refuse(&request, &Failure::invalid_params(reason)),

@@ -170,6 +170,11 @@ impl Upstream {
         self.0.offer.load_full()
     }
 
+    /// Whether callers share one session, so that what one of them sets would be set for all.
+    pub fn is_shared(&self) -> bool {
+        self.offer().is_some_and(|offer| Affinity::is_shared(self.0.settings.session, offer.has_session))
+    }
+
     /// How many sessions callers have with it.
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
