@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 
 /// A request as it came.
@@ -161,6 +161,33 @@ impl Exchange {
                 stream.end().await
             }
         }
+    }
+
+    /// Does nothing, for ever.
+    pub(crate) async fn never(self) -> Kept {
+        std::future::pending::<()>().await;
+        Some(self.socket)
+    }
+
+    /// Sends the arguments back as the result, once the gate is open.
+    pub(crate) async fn echo_after(self, gate: Arc<Semaphore>) -> Kept {
+        let arguments = self.seen.json()["params"]["arguments"].to_string();
+        self.result_after(gate, arguments).await
+    }
+
+    /// Answers once the gate is open; over HTTP+SSE the request is accepted at once.
+    pub(crate) async fn result_after(self, gate: Arc<Semaphore>, result: String) -> Kept {
+        if self.shared.script().dialect != Dialect::Legacy {
+            let _open = gate.acquire().await;
+            return self.result(&result).await;
+        }
+        let message = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, self.seen.id());
+        let (shared, session) = (self.shared.clone(), self.session().unwrap_or_default());
+        tokio::spawn(async move {
+            let _open = gate.acquire().await;
+            shared.send_to(&session, event(&message));
+        });
+        self.respond(202, &[], b"").await
     }
 
     /// The session that the request belongs to.

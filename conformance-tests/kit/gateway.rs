@@ -16,7 +16,7 @@ use std::{
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use trunkline::{
-    catalog::name::Alias,
+    catalog::{name::Alias, settings::Show},
     config::{AliasConfig, Config, Environment, Overrides, load_from},
     front, gateway,
     policy::settings::KeySettings,
@@ -63,7 +63,7 @@ impl Setup {
         let mut upstream = Settings::new(url.parse().expect("an address"));
         change(&mut upstream);
         let alias = Alias::parse(name, &self.config.names).expect("an alias");
-        self.config.aliases.push(AliasConfig { alias, upstream, show: Default::default() });
+        self.config.aliases.push(AliasConfig { alias, upstream, show: Show::default() });
         self
     }
 
