@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, time::Instant};
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// How tables call it.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The key that it wants.

@@ -22,7 +22,7 @@ pub(crate) struct Measured {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     /// The target.
-    pub(crate) target: &'static str,
+    pub(crate) target: String,
     /// Clients at once.
     pub(crate) clients: usize,
     /// CPU time for each call, in microseconds.
@@ -68,7 +68,7 @@ pub(crate) async fn run(targets: &[Measured; 3], rounds: usize, plan: Plan) -> R
     let row = |(measured, own): (&Measured, &Vec<Outcome>)| {
         let ends = |least: fn(f64, f64) -> f64| own.iter().map(|one| one.cpu_us).reduce(least).unwrap_or(0.0);
         Row {
-            target: measured.target.name,
+            target: measured.target.name.clone(),
             clients: plan.clients,
             cpu_us: median(own.iter().map(|one| one.cpu_us)),
             cpu_us_range: (ends(f64::min), ends(f64::max)),

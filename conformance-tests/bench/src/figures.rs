@@ -161,9 +161,9 @@ async fn calls(settings: &Settings, upstream: &Upstream, gateway: &Gateway) -> R
     let through = gateway.target(upstream.alias);
     let mut direct = through.clone();
     (direct.name, direct.address, direct.key, direct.tool) =
-        ("direct", upstream.address, None, "echo".into());
+        ("direct".into(), upstream.address, None, "echo".into());
     let mut yardstick = direct.clone();
-    (yardstick.name, yardstick.address, yardstick.tool) = ("noop", noop_address, "up_echo".into());
+    (yardstick.name, yardstick.address, yardstick.tool) = ("noop".into(), noop_address, "up_echo".into());
     let targets = [
         Measured { target: direct, pid: upstream.process.pid() },
         Measured { target: yardstick, pid: noop.pid() },
@@ -229,7 +229,7 @@ async fn lists(
     Ok(vec![well, failing, never.await?])
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected seconds, such as 1.5".to_owned())?;
     if (0.01..=600.0).contains(&seconds) { Ok(seconds) } else { Err("expected 0.01 to 600".into()) }
 }

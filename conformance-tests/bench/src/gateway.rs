@@ -84,7 +84,7 @@ impl Gateway {
     /// What its clients talk to; the tool is the `echo` of this alias.
     pub(crate) fn target(&self, alias: &str) -> Target {
         let (key, tool) = (Some(KEY.into()), format!("{alias}-echo"));
-        Target { name: "gateway", address: self.address, key, tool }
+        Target { name: "gateway".into(), address: self.address, key, tool }
     }
 
     /// Its number.

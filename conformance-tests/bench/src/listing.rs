@@ -28,6 +28,8 @@ pub(crate) struct Row {
     pub(crate) max_us: f64,
     /// What the upstreams that can still count were asked meanwhile.
     pub(crate) upstream_requests: Counts,
+    /// The same for each list; what the gateway asks by itself, such as pings, is in it.
+    pub(crate) upstream_requests_per_list: f64,
 }
 
 /// Lists again and again with one client, and counts what that asks of the upstreams.
@@ -47,6 +49,9 @@ pub(crate) async fn run(
             Err(Wrong::Failed(text) | Wrong::Mismatch(text)) => bail!("{situation}: {text}"),
         }
     }
+    let upstream_requests = counts(upstreams).await?.since(&before);
+    #[expect(clippy::cast_precision_loss, reason = "there are fewer than a float counts exactly")]
+    let upstream_requests_per_list = upstream_requests.total() as f64 / times.len().max(1) as f64;
     Ok(Row {
         situation,
         tools,
@@ -54,7 +59,8 @@ pub(crate) async fn run(
         p50_us: micros(&times, 0.5),
         p99_us: micros(&times, 0.99),
         max_us: micros(&times, 1.0),
-        upstream_requests: counts(upstreams).await?.since(&before),
+        upstream_requests,
+        upstream_requests_per_list,
     })
 }
 

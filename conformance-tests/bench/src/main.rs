@@ -9,6 +9,7 @@ mod gateway;
 mod listing;
 mod load;
 mod noop;
+mod one;
 mod process;
 mod report;
 mod serve;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Measures a gateway against the bare upstream and the yardstick.
     Figures(figures::Settings),
+    /// Loads one endpoint that runs already, and prints what came of it as JSON; for profilers.
+    Load(one::Settings),
     /// A fast fake upstream; prints where it listens and runs until its standard input ends.
     Upstream(upstream::Settings),
     /// The yardstick: a proxy that only renames tools; prints where it listens and runs until its standard input ends.
@@ -47,6 +50,7 @@ fn main() -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = match command {
         Command::Figures(settings) => runtime.block_on(unless_stopped(figures::run(settings))),
+        Command::Load(settings) => runtime.block_on(unless_stopped(one::run(settings))),
         Command::Upstream(settings) => runtime.block_on(upstream::run(settings)),
         Command::Noop(settings) => runtime.block_on(noop::run(settings)),
     };
