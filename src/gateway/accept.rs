@@ -31,7 +31,7 @@ pub(super) async fn run(
     let places = Arc::new(Semaphore::new(settings.max_connections));
     let service = TowerToHyperService::new(front.router());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout).pipeline_flush(true);
+    http.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
