@@ -1,5 +1,7 @@
 //! Tests.
 
+mod bad_input;
+mod bad_upstreams;
 mod batches;
 mod calls;
 mod config;
@@ -10,5 +12,8 @@ mod kit;
 mod life;
 mod lists;
 mod scopes;
+mod transports;
+mod upstream_life;
+mod upstream_sessions;
 mod wire;
 mod wire_sse;

@@ -68,6 +68,11 @@ pub(crate) async fn send(request: RequestBuilder) -> Reply {
 
 /// Sends bytes as they are on a connection of their own, and reads until the gateway closes it.
 pub(crate) async fn send_raw(gateway: &Running, pieces: &[&[u8]]) -> Reply {
+    read_reply(&exchange_raw(gateway, pieces).await)
+}
+
+/// The same, for what may not even be answered.
+pub(crate) async fn exchange_raw(gateway: &Running, pieces: &[&[u8]]) -> Vec<u8> {
     within("a raw response", async {
         let mut socket = TcpStream::connect(gateway.address).await.expect("a connection");
         for piece in pieces {
@@ -78,7 +83,7 @@ pub(crate) async fn send_raw(gateway: &Running, pieces: &[&[u8]]) -> Reply {
         }
         let mut bytes = Vec::new();
         let _ = socket.read_to_end(&mut bytes).await;
-        read_reply(&bytes)
+        bytes
     })
     .await
 }

@@ -129,10 +129,14 @@ impl Exchange {
     }
 
     /// Begins an event stream.
-    pub(crate) async fn stream(mut self) -> Stream {
-        let head =
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-        let _ = self.socket.write_all(head).await;
+    pub(crate) async fn stream(self) -> Stream {
+        self.stream_of("text/event-stream").await
+    }
+
+    /// Begins a body whose length is not announced.
+    pub(crate) async fn stream_of(mut self, kind: &str) -> Stream {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let _ = self.socket.write_all(head.as_bytes()).await;
         Stream(self.socket)
     }
 
@@ -161,6 +165,12 @@ impl Exchange {
                 stream.end().await
             }
         }
+    }
+
+    /// Closes the connection.
+    pub(crate) fn close(self) -> Kept {
+        drop(self.socket);
+        None
     }
 
     /// Does nothing, for ever.
@@ -210,7 +220,9 @@ impl Exchange {
                 self.shared.forget(&self.session().unwrap_or_default());
                 return self.respond(200, &[], b"").await;
             }
-            _ if is_legacy && self.seen.path == "/sse" => return self.respond(405, &[], b"").await,
+            _ if is_legacy && !self.seen.path.starts_with("/messages") => {
+                return self.respond(405, &[], b"").await;
+            }
             _ => {}
         }
         let knows = self.session().is_some_and(|session| self.shared.knows(&session));
@@ -296,6 +308,19 @@ impl Stream {
         self.0.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
         self.0.write_all(piece).await?;
         self.0.write_all(b"\r\n").await
+    }
+
+    /// Breaks the connection in the middle of the stream.
+    pub(crate) fn cut(self) -> Kept {
+        drop(self.0);
+        None
+    }
+
+    /// Waits until the client hangs up.
+    pub(crate) async fn until_hung_up(mut self) -> Kept {
+        let mut nothing = [0_u8; 1];
+        let _ = self.0.read(&mut nothing).await;
+        None
     }
 
     /// Ends the stream as HTTP wants it.

@@ -167,6 +167,14 @@ impl Running {
         }
     }
 
+    /// Stops, and says good-bye to the upstreams.
+    pub(crate) async fn close(self) {
+        self.stop.cancel();
+        within("the listener's end", self.listening).await.expect("no panic").expect("no error");
+        let gateway = Arc::into_inner(self.gateway).expect("nobody else has it");
+        within("the upstreams' end", gateway.close()).await;
+    }
+
     /// What `/health` tells the master.
     pub(crate) async fn health(&self) -> Value {
         send(self.http.get(self.url("/health"))).await.json()

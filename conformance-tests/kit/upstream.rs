@@ -102,6 +102,14 @@ impl Script {
     }
 }
 
+/// An address of this machine where nobody listens: no other program takes loopback addresses of its own.
+pub(crate) fn nobodys_address() -> SocketAddr {
+    let [high, low] = u16::try_from(std::process::id() % 65_536).expect("small").to_be_bytes();
+    let address = ([127, 77, high, low.clamp(1, 254)], 0);
+    let listener = StdListener::bind(SocketAddr::from(address)).expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
 /// The plainest definition of a tool.
 pub(crate) fn tool(name: &str) -> String {
     format!(r#"{{"name":"{name}","inputSchema":{{"type":"object"}}}}"#)
@@ -157,10 +165,6 @@ impl Fake {
     /// Has other tools from now on, without a word.
     pub(crate) fn set_tools(&self, tools: Vec<String>) {
         lock(&self.shared.script).tools = tools;
-    }
-
-    pub(crate) fn set_script(&self, change: impl FnOnce(&mut Script)) {
-        change(&mut lock(&self.shared.script));
     }
 
     /// Says something on all of its streams.
