@@ -116,6 +116,13 @@ proptest! {
     }
 
     #[test]
+    fn what_is_refused_is_refused_in_whatever_pieces(stream in stream(), limit in 0_usize..24, cuts in collection::vec(any::<proptest::sample::Index>(), 0..6)) {
+        let whole = decode([&stream[..]], limit);
+        prop_assert_eq!(&decode(stream.chunks(1), limit), &whole);
+        prop_assert_eq!(&decode(pieces(&stream, &cuts), limit), &whole);
+    }
+
+    #[test]
     fn the_limit_is_the_same_in_whatever_pieces(
         size in 0_usize..64, split in 1_usize..4, kind in "[a-z]{0,5}", cuts in collection::vec(any::<proptest::sample::Index>(), 0..6),
     ) {

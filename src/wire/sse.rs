@@ -76,11 +76,13 @@ impl Decoder {
     /// The next whole event, if there is one; comments and unknown fields are passed over.
     pub fn next_event(&mut self) -> Result<Option<Event>, TooLarge> {
         loop {
-            let Some(line) = self.next_line() else {
-                // An unfinished line may still begin with the name of its field.
-                let most = self.limit.saturating_add(LONGEST_NAME);
-                return if self.size() > most { Err(TooLarge(self.limit)) } else { Ok(None) };
-            };
+            let line = self.next_line();
+            // A line begins with the name of its field; one that is not finished is not allowed more than one that is.
+            let most = self.limit.saturating_add(LONGEST_NAME);
+            if self.size() + line.as_ref().map_or(0, Bytes::len) > most {
+                return Err(TooLarge(self.limit));
+            }
+            let Some(line) = line else { return Ok(None) };
             if line.is_empty() {
                 if let Some(event) = self.dispatch() {
                     return Ok(Some(event));
