@@ -143,7 +143,8 @@ impl Client {
     pub(crate) async fn call(&mut self, bytes: usize) -> Result<Duration, Wrong> {
         self.sent += 1;
         let (id, name) = (self.sent, &self.tool);
-        let text = format!("{:x<bytes$}", format!("client {} call {id} ", self.number));
+        let mut text = format!("client {} call {id} ", self.number);
+        text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len())));
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{{"text":"{text}"}}}}}}"#
         );
