@@ -58,9 +58,10 @@ impl Inbox {
 
     /// Tells the client, now or when it listens, that its list of tools changed.
     pub fn tools_changed(&self) {
-        if !self.send(tools_changed()) {
-            self.state().tools_changed = true;
-        }
+        // Under one lock: who begins to listen meanwhile must not miss it.
+        let mut state = self.state();
+        let is_heard = state.listener.as_ref().is_some_and(|listener| listener.try_send(tools_changed()).is_ok());
+        state.tools_changed |= !is_heard;
     }
 
     /// Ends the stream.
@@ -76,4 +77,40 @@ impl Inbox {
 
 fn tools_changed() -> Bytes {
     Notice::new(&Method::ToolsChanged, None).bytes().clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, Inbox, tools_changed};
+
+    #[test]
+    fn a_change_that_nobody_heard_is_told_once() {
+        let inbox = Inbox::new(4);
+        for _ in 0..3 {
+            inbox.tools_changed();
+        }
+        let mut first = inbox.listen();
+        assert_eq!(first.try_recv(), Ok(tools_changed()));
+        assert!(first.try_recv().is_err());
+        let mut second = inbox.listen();
+        assert!(first.try_recv().is_err() && second.try_recv().is_err());
+        assert!(first.is_closed(), "who listened before hears nothing more");
+        inbox.tools_changed();
+        assert_eq!(second.try_recv(), Ok(tools_changed()));
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_costs_its_queue_and_no_more() {
+        let inbox = Inbox::new(2);
+        assert!(!inbox.send(Bytes::from_static(b"nobody")));
+        let mut listener = inbox.listen();
+        assert!(inbox.send(Bytes::from_static(b"1")) && inbox.send(Bytes::from_static(b"2")));
+        assert!(!inbox.send(Bytes::from_static(b"3")));
+        inbox.tools_changed();
+        assert_eq!(listener.try_recv(), Ok(Bytes::from_static(b"1")));
+        // What found no room is told when the client listens again.
+        assert_eq!(inbox.listen().try_recv(), Ok(tools_changed()));
+        inbox.close();
+        assert!(!inbox.send(Bytes::from_static(b"late")));
+    }
 }

@@ -83,3 +83,24 @@ impl Drop for Place {
         self.running.calls().remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{NoPlace, Raw, Running};
+
+    #[test]
+    fn a_place_is_given_back_however_the_call_ends() {
+        let running = Running::new(2);
+        let (one, other) = (Raw::of(&1), Raw::of("1"));
+        let place = running.begin(&one).expect("room");
+        assert_eq!(running.begin(&one).expect_err("in use"), NoPlace::SameId);
+        let another = running.begin(&other).expect("a string is another id than a number");
+        assert_eq!(running.begin(&Raw::of(&2)).expect_err("full"), NoPlace::TooMany(2));
+        running.cancel(&one);
+        assert!(place.cancel.is_cancelled() && !another.cancel.is_cancelled());
+        assert_eq!(running.len(), 2, "a cancelled call keeps its place until it ends");
+        drop((place, another));
+        assert!(running.is_empty());
+        assert!(!running.begin(&one).expect("room again").cancel.is_cancelled());
+    }
+}

@@ -111,3 +111,99 @@ impl Drop for Waiting {
 pub(crate) fn number(id: &Raw) -> Option<u64> {
     id.as_str().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Pending, Waiting, number};
+    use crate::{
+        upstream::fault::Fault,
+        wire::{message::Answer, raw::Raw},
+    };
+    use bytes::Bytes;
+    use proptest::{collection, prop_assert_eq, prop_oneof, proptest, strategy::Strategy};
+    use rstest::rstest;
+    use std::collections::BTreeMap;
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    fn answer(id: u64) -> Answer {
+        Answer::result(&Raw::of(&id), &Raw::of(&id))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Wait(u64),
+        Answer(u64),
+        GiveUp(u64),
+        End,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..6_u64).prop_map(Step::Wait),
+            4 => (0..6_u64).prop_map(Step::Answer),
+            2 => (0..6_u64).prop_map(Step::GiveUp),
+            1 => proptest::strategy::Just(Step::End),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_waiter_is_told_exactly_once(steps in collection::vec(step(), 0..40)) {
+            let (pending, mut waiting, mut told) = (Arc::new(Pending::default()), BTreeMap::new(), 0);
+            let (mut begun, mut gave_up, mut is_over) = (0, 0, false);
+            for step in steps {
+                match step {
+                    Step::Wait(id) if !waiting.contains_key(&id) => match pending.wait(id, None) {
+                        Ok(waiter) => {
+                            begun += 1;
+                            waiting.insert(id, waiter);
+                        }
+                        Err(fault) => prop_assert_eq!((fault, is_over), (Fault::SessionGone, true)),
+                    },
+                    Step::Wait(_) => {}
+                    Step::Answer(id) => {
+                        let is_taken = pending.answer(answer(id));
+                        prop_assert_eq!(is_taken, waiting.contains_key(&id) && !is_over);
+                        if is_taken {
+                            let mut waiter: Waiting = waiting.remove(&id).expect("it waits");
+                            let got = waiter.answer.try_recv().expect("told").expect("an answer");
+                            prop_assert_eq!(number(&got.id()), Some(id));
+                            told += 1;
+                        }
+                    }
+                    Step::GiveUp(id) => gave_up += usize::from(waiting.remove(&id).is_some()),
+                    Step::End => {
+                        is_over = true;
+                        pending.end(&Fault::SessionGone);
+                        for mut waiter in std::mem::take(&mut waiting).into_values() {
+                            let fault = waiter.answer.try_recv().expect("told").expect_err("the end");
+                            prop_assert_eq!(fault, Fault::SessionGone);
+                            told += 1;
+                        }
+                    }
+                }
+            }
+            for waiter in waiting.values_mut() {
+                prop_assert_eq!(waiter.answer.try_recv().expect_err("nothing yet"), TryRecvError::Empty);
+            }
+            prop_assert_eq!(begun, told + gave_up + waiting.len());
+            prop_assert_eq!(pending.state().waiting.len(), waiting.len());
+            drop(waiting);
+            prop_assert_eq!(pending.state().waiting.len(), 0);
+        }
+    }
+
+    #[rstest]
+    #[case("7", Some(7))]
+    #[case("0", Some(0))]
+    #[case("\"7\"", None)]
+    #[case("7.0", None)]
+    #[case("7e0", None)]
+    #[case("-7", None)]
+    #[case("null", None)]
+    #[case("18446744073709551616", None)]
+    fn only_integers_are_ours(#[case] id: &'static str, #[case] ours: Option<u64>) {
+        let id = Raw::parse(Bytes::from_static(id.as_bytes())).expect("JSON");
+        assert_eq!(number(&id), ours);
+    }
+}
