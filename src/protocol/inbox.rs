@@ -60,7 +60,8 @@ impl Inbox {
     pub fn tools_changed(&self) {
         // Under one lock: who begins to listen meanwhile must not miss it.
         let mut state = self.state();
-        let is_heard = state.listener.as_ref().is_some_and(|listener| listener.try_send(tools_changed()).is_ok());
+        let is_heard =
+            state.listener.as_ref().is_some_and(|listener| listener.try_send(tools_changed()).is_ok());
         state.tools_changed |= !is_heard;
     }
 
