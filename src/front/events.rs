@@ -2,7 +2,7 @@
 
 use crate::{
     front::{Front, reply},
-    protocol::call::{Answering, Events},
+    protocol::call::{Detached, Events},
     session::table::Open,
     wire::{message::Answer, sse},
 };
@@ -22,47 +22,52 @@ use tokio_util::sync::CancellationToken;
 
 /// What a call's stream does next.
 enum Phase {
-    First(Bytes, Events),
-    Going(Events),
+    First(Bytes, Box<Phase>),
+    Going(Detached),
     /// The answer is there; what came before it goes first.
     Last(Answer, mpsc::Receiver<Bytes>),
     Over,
 }
 
-/// An answer that is there already.
-pub(super) fn ready(answer: Answer) -> Answering {
-    Answering::new(std::future::ready(Some(answer)))
-}
-
 /// The stream of one call: notices, then the answer.
 pub(super) fn stream(front: &Front, first: Option<Bytes>, events: Events) -> Response {
+    let going = Phase::Going(events.detach());
+    run(
+        front,
+        match first {
+            Some(first) => Phase::First(first, Box::new(going)),
+            None => going,
+        },
+    )
+}
+
+/// The stream of a call whose answer is there already, with what came in the same moment.
+pub(super) fn last(front: &Front, first: Bytes, answer: Answer, notices: mpsc::Receiver<Bytes>) -> Response {
+    run(front, Phase::First(first, Box::new(Phase::Last(answer, notices))))
+}
+
+fn run(front: &Front, phase: Phase) -> Response {
     let keep_alive = front.0.settings.keep_alive;
-    let phase = match first {
-        Some(first) => Phase::First(first, events),
-        None => Phase::Going(events),
-    };
     response(stream::unfold(phase, move |phase| next(phase, keep_alive)))
 }
 
 async fn next(phase: Phase, keep_alive: Duration) -> Option<(Result<Bytes, Infallible>, Phase)> {
     let (bytes, phase) = match phase {
-        Phase::First(first, events) => (sse::encode("message", &first), Phase::Going(events)),
+        Phase::First(first, then) => (sse::encode("message", &first), *then),
         Phase::Going(mut events) => tokio::select! {
             biased;
             Some(notice) = events.notices.recv() => (sse::encode("message", &notice), Phase::Going(events)),
-            answer = &mut events.answer => match answer {
-                Some(answer) => last(answer, events.notices),
-                None => return None,
-            },
+            // Without an answer the client took the call back: there is nothing more to say.
+            answer = &mut events.answer => finish(answer.ok().flatten()?, events.notices),
             () = sleep(keep_alive) => (Bytes::from_static(sse::KEEP_ALIVE), Phase::Going(events)),
         },
-        Phase::Last(answer, notices) => last(answer, notices),
+        Phase::Last(answer, notices) => finish(answer, notices),
         Phase::Over => return None,
     };
     Some((Ok(bytes), phase))
 }
 
-fn last(answer: Answer, mut notices: mpsc::Receiver<Bytes>) -> (Bytes, Phase) {
+fn finish(answer: Answer, mut notices: mpsc::Receiver<Bytes>) -> (Bytes, Phase) {
     match notices.try_recv() {
         Ok(notice) => (sse::encode("message", &notice), Phase::Last(answer, notices)),
         Err(_) => (sse::encode("message", answer.bytes()), Phase::Over),

@@ -63,9 +63,7 @@ pub(super) async fn events(front: &Front, events: Events) -> Response {
     match early {
         Early::Answer(Some(answer)) => match notices.try_recv() {
             // Notices go before the answer, also those that came in the same moment.
-            Ok(notice) => {
-                events::stream(front, Some(notice), Events { answer: events::ready(answer), notices })
-            }
+            Ok(notice) => events::last(front, notice, answer, notices),
             Err(_) => bytes(StatusCode::OK, answer.bytes().clone()),
         },
         // The client took the call back: there is nothing to say.

@@ -8,7 +8,11 @@ use crate::{
         reply,
         streamable::{invalid_answer, note},
     },
-    protocol::{call::Events, handshake, version::Version},
+    protocol::{
+        call::{Detached, Events},
+        handshake,
+        version::Version,
+    },
     session::table::{Endpoint, Session, Transport},
     wire::{
         error::Failure,
@@ -146,23 +150,20 @@ impl Front {
 
 /// Passes what comes back for one request to the session's stream; a client that reads slowly holds up its own calls.
 async fn forward(session: Arc<Session>, _room: OwnedSemaphorePermit, events: Events) {
-    let Events { mut answer, mut notices } = events;
-    loop {
-        let (bytes, is_last) = tokio::select! {
+    let Detached { mut answer, mut notices } = events.detach();
+    let answer = loop {
+        tokio::select! {
             biased;
-            Some(notice) = notices.recv() => (notice, false),
-            answer = &mut answer => {
-                while let Ok(notice) = notices.try_recv() {
-                    send(&session, notice).await;
-                }
-                let Some(answer) = answer else { return };
-                (answer.bytes().clone(), true)
-            }
-        };
-        send(&session, bytes).await;
-        if is_last {
-            return;
+            Some(notice) = notices.recv() => send(&session, notice).await,
+            answer = &mut answer => break answer.ok().flatten(),
         }
+    };
+    while let Ok(notice) = notices.try_recv() {
+        send(&session, notice).await;
+    }
+    // Without an answer the client took the call back.
+    if let Some(answer) = answer {
+        send(&session, answer.bytes().clone()).await;
     }
 }
 

@@ -209,7 +209,10 @@ impl Visit {
         if events.is_empty() && answers.is_empty() {
             return Ok(reply::empty(StatusCode::ACCEPTED));
         }
-        answers.extend(join_all(events.into_iter().map(whole)).await.into_iter().flatten());
+        let room = self.front.0.settings.body_limit / events.len().max(1);
+        answers.extend(
+            join_all(events.into_iter().map(|events| whole(events, room))).await.into_iter().flatten(),
+        );
         Ok(reply::bytes(StatusCode::OK, array(&answers)))
     }
 
@@ -293,18 +296,26 @@ pub(super) fn invalid_answer(invalid: &Invalid) -> Bytes {
     crate::wire::message::Answer::error(&id, &Failure::from(invalid).object()).bytes().clone()
 }
 
-/// All messages of one request: in a batch's one JSON array they come together.
-async fn whole(events: Events) -> Vec<Bytes> {
+/// All messages of one request: in a batch's one JSON array they come together, so that notices are kept only as far
+/// as there is room for them.
+async fn whole(events: Events, mut room: usize) -> Vec<Bytes> {
     let Events { answer, mut notices } = events;
     let mut messages = Vec::new();
+    let mut keep = |messages: &mut Vec<Bytes>, notice: Bytes| match room.checked_sub(notice.len()) {
+        Some(less) => {
+            room = less;
+            messages.push(notice);
+        }
+        None => tracing::info!(bytes = notice.len(), "a batch has no room for a notice, which is lost"),
+    };
     let mut answer = std::pin::pin!(answer);
     loop {
         tokio::select! {
             biased;
-            Some(notice) = notices.recv() => messages.push(notice),
+            Some(notice) = notices.recv() => keep(&mut messages, notice),
             answer = &mut answer => {
                 while let Ok(notice) = notices.try_recv() {
-                    messages.push(notice);
+                    keep(&mut messages, notice);
                 }
                 messages.extend(answer.map(|answer| answer.bytes().clone()));
                 return messages;

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Which of the gateway's threads a call runs on; it stays there, with that thread's upstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,21 @@ pub struct Events {
     pub notices: mpsc::Receiver<Bytes>,
 }
 
+/// What comes back for a request that goes on by itself.
+#[derive(Debug)]
+pub struct Detached {
+    /// The answer; `None` inside if the client cancelled it.
+    pub answer: oneshot::Receiver<Option<Answer>>,
+    /// As in [`Events`].
+    pub notices: mpsc::Receiver<Bytes>,
+}
+
 /// An answer on its way. Dropped early, it goes on by itself: in the handshake era a closed connection does not
 /// cancel (transports, "Sending Messages to the Server", item 6).
 pub struct Answering(Option<Pin<Box<dyn Future<Output = Option<Answer>> + Send>>>);
 
 /// How many notices may wait for a client.
-pub const NOTICES: usize = 64;
+pub const NOTICES: usize = 16;
 
 // === impl Answering ===
 
@@ -68,6 +77,17 @@ impl fmt::Debug for Answering {
 }
 
 impl Events {
+    /// Lets the call go on by itself: its deadline and its cancellation then hold even while its client does not
+    /// read what came so far.
+    pub fn detach(self) -> Detached {
+        let (sender, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            // A client that is gone needs no answer.
+            let _ = sender.send(self.answer.await);
+        });
+        Detached { answer, notices: self.notices }
+    }
+
     /// An answer that is there already.
     pub fn ready(answer: Answer) -> Self {
         let (_, notices) = mpsc::channel(1);
