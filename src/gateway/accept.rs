@@ -11,12 +11,22 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener as TokioListener,
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 /// After running out of file handles, accepting waits this long.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// What goes wrong with every connection is said this often at most.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Says when a line may be logged again, and how many were not since the last one.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    kept_back: usize,
+}
 
 /// Serves until `stop`, then waits for open requests, at most for `grace`.
 pub(super) async fn run(
@@ -33,6 +43,7 @@ pub(super) async fn run(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
     let graceful = GracefulShutdown::new();
+    let (mut failed, mut refused) = (Pace::default(), Pace::default());
     loop {
         let stream = tokio::select! {
             biased;
@@ -40,7 +51,9 @@ pub(super) async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if let Some(kept_back) = failed.next() {
+                        tracing::warn!(%error, kept_back, "a connection could not be accepted");
+                    }
                     sleep(EXHAUSTED).await;
                     continue;
                 }
@@ -48,7 +61,10 @@ pub(super) async fn run(
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             // Closing at once tells the client more than silence.
-            tracing::warn!(most = settings.max_connections, "too many connections; one is refused");
+            if let Some(kept_back) = refused.next() {
+                let most = settings.max_connections;
+                tracing::warn!(most, kept_back, "too many connections; one is refused");
+            }
             continue;
         };
         // Answers are small and whole; waiting for more to send would only cost time.
@@ -67,4 +83,34 @@ pub(super) async fn run(
         tracing::warn!(grace_ms = grace.as_millis(), "calls were cut off when the gateway stopped");
     }
     Ok(())
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// `None` if it is too early for another line; else how many were kept back.
+    fn next(&mut self) -> Option<usize> {
+        if self.last.is_some_and(|last| last.elapsed() < QUIET) {
+            self.kept_back += 1;
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.kept_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EXHAUSTED, Pace};
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_a_second() {
+        let (mut pace, mut said) = (Pace::default(), Vec::new());
+        for _ in 0..25 {
+            said.extend(pace.next());
+            advance(EXHAUSTED).await;
+        }
+        assert_eq!(said, [0, 9, 9]);
+    }
 }
