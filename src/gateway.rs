@@ -61,9 +61,10 @@ impl Gateway {
             );
             members.insert(alias.alias, Member { upstream, show: Arc::new(show) });
         }
+        let keys = Keys::new(&config.policy, &config.names.separator).map_err(anyhow::Error::msg)?;
+        let keys = Arc::new(keys);
         let relay = Relay::new(members, config.names);
         let sessions = Arc::new(Table::new(config.session));
-        let keys = Arc::new(Keys::new(&config.policy).map_err(anyhow::Error::msg)?);
         let drain = config.front.drain;
         let settings = Arc::new(config.front);
         let front = Front::new(

@@ -47,8 +47,8 @@ pub enum Refused {
 // === impl Keys ===
 
 impl Keys {
-    /// Compiles the settings; the text says which key's globs are none.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
+    /// Compiles the settings; the text says which key's globs are none. `separator` is that of tool names.
+    pub fn new(settings: &Settings, separator: &str) -> Result<Self, String> {
         if settings.is_keyless() {
             let anybody = identity(KeyId::NOBODY, "anybody".into(), true, Grant::everything(0));
             return Ok(Self { by_hash: HashMap::new(), anybody: Some(anybody) });
@@ -56,7 +56,7 @@ impl Keys {
         let mut by_hash = HashMap::new();
         for (key, number) in settings.keys.iter().zip(2..) {
             let hash = hash(key.secret.expose_secret());
-            let grant = Grant::new(number, key.aliases.as_deref(), key.tools.as_deref())
+            let grant = Grant::new(number, key.aliases.as_deref(), key.tools.as_deref(), separator)
                 .map_err(|error| format!("key {}: {error}", key.name))?;
             by_hash.insert(hash, identity(KeyId::of(&hash), key.name.clone(), false, grant));
         }
