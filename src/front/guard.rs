@@ -6,7 +6,11 @@ use axum::http::{
     header::{HOST, ORIGIN, WWW_AUTHENTICATE},
     request::Parts,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use url::Url;
 
@@ -46,23 +50,30 @@ impl Guard {
 
     /// Lets a request in, or says why not.
     pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Failure> {
-        let host = match headers.get(HOST) {
-            Some(host) => host.to_str().unwrap_or("?"),
-            None => uri.authority().map_or("", |authority| authority.as_str()),
-        };
-        if !self.0.any_host && !self.knows_host(host) {
+        let said = text_of(headers, HOST);
+        if headers.get_all(HOST).iter().nth(1).is_some() {
+            let message = "Invalid request: there is more than one Host";
+            return Err(Failure::invalid_request("bad_host", message).hint("send one"));
+        }
+        // A Host that a target overrules is checked as well: nobody who is honest sends two different ones.
+        let named = [said.unwrap_or_else(|| addressed(headers, uri)), addressed(headers, uri)];
+        if !self.0.any_host
+            && let Some(host) = named.into_iter().find(|host| !self.knows_host(host))
+        {
             let shown = crate::wire::message::excerpt(host);
             return Err(forbidden("host", format!("the Host `{shown}` is not this gateway's"))
                 .hint("use a loopback name, or set `public_url` or `allowed_hosts`"));
         }
-        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().unwrap_or("?");
-        if self.knows_origin(origin, host) {
-            return Ok(());
+        let host = addressed(headers, uri);
+        for origin in headers.get_all(ORIGIN) {
+            let origin = origin.to_str().unwrap_or("?");
+            if !self.knows_origin(origin, host) || text_of(headers, ORIGIN) != Some(origin) {
+                let shown = crate::wire::message::excerpt(origin);
+                let message = format!("pages of the Origin `{shown}` may not use this gateway");
+                return Err(forbidden("origin", message).hint("add it to `allowed_origins` if they should"));
+            }
         }
-        let shown = crate::wire::message::excerpt(origin);
-        Err(forbidden("origin", format!("pages of the Origin `{shown}` may not use this gateway"))
-            .hint("add it to `allowed_origins` if they should"))
+        Ok(())
     }
 
     /// What browsers need to let pages of the configured origins use the gateway (Fetch Standard, "CORS protocol").
@@ -72,7 +83,7 @@ impl Guard {
         }
         let guard = self.clone();
         let is_known = move |origin: &HeaderValue, parts: &Parts| {
-            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let host = addressed(&parts.headers, &parts.uri);
             origin.to_str().is_ok_and(|origin| guard.knows_origin(origin, host))
         };
         Some(
@@ -86,7 +97,7 @@ impl Guard {
     }
 
     fn knows_host(&self, host: &str) -> bool {
-        let name = without_port(host);
+        let Some((name, _)) = name_and_port(host) else { return false };
         is_loopback(name)
             || self
                 .0
@@ -102,9 +113,9 @@ impl Guard {
         let Ok(url) = Url::parse(origin) else { return false };
         let Some(name) = url.host_str() else { return false };
         // The gateway's own pages, as the client addressed it; and programs of this very machine.
-        let own = without_port(host);
+        let Some((own, port)) = name_and_port(host) else { return false };
         // A Host without a port means the scheme's default, whichever scheme the proxy in front ended.
-        let same_port = url.port() == port(host) || url.port_or_known_default() == port(host);
+        let same_port = url.port() == port || url.port_or_known_default() == port;
         (own.eq_ignore_ascii_case(name) && same_port) || (is_loopback(own) && is_loopback(name))
     }
 }
@@ -114,21 +125,46 @@ fn forbidden(what: &'static str, message: String) -> Failure {
     Failure::invalid_request(reason, format!("Forbidden: {message}")).status(StatusCode::FORBIDDEN)
 }
 
-fn without_port(host: &str) -> &str {
-    if let Some(end) = host.strip_prefix('[').and_then(|rest| rest.find(']')) {
-        return &host[..end + 2];
-    }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
+/// The first header of that name.
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-fn port(host: &str) -> Option<u16> {
-    host[without_port(host).len()..].strip_prefix(':')?.parse().ok()
+/// The authority of a request target in absolute form, without a user in front.
+fn target(uri: &Uri) -> Option<&str> {
+    uri.authority().and_then(|authority| authority.as_str().rsplit('@').next())
+}
+
+/// As what the client addressed the gateway: a target in absolute form overrules Host (RFC 9112, section 3.2.2).
+fn addressed<'request>(headers: &'request HeaderMap, uri: &'request Uri) -> &'request str {
+    target(uri).or_else(|| text_of(headers, HOST)).unwrap_or_default()
+}
+
+/// The parts of `name`, `name:port`, `[address]` and `[address]:port`; nothing else is a host.
+fn name_and_port(host: &str) -> Option<(&str, Option<u16>)> {
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at(end);
+    match rest.strip_prefix(':') {
+        // An empty port is the scheme's own (RFC 3986, section 3.2.3).
+        Some("") => Some((name, None)),
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((name, Some(port.parse().ok()?)))
+        }
+        None if rest.is_empty() => Some((name, None)),
+        _ => None,
+    }
 }
 
 fn is_loopback(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
+    if let Some(address) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback());
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
     name.eq_ignore_ascii_case("localhost")
-        || name.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+        || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -136,7 +172,7 @@ mod tests {
     use super::Guard;
     use crate::front::settings::Settings;
     use axum::http::{
-        HeaderMap, HeaderValue, Uri,
+        HeaderMap, HeaderName, HeaderValue, Uri,
         header::{HOST, ORIGIN},
     };
     use rstest::rstest;
@@ -160,6 +196,16 @@ mod tests {
     #[case("localhost.evil.example", None, false)]
     #[case("127.0.0.1.evil.example", None, false)]
     #[case("", None, false)]
+    #[case("[::1]", None, true)]
+    #[case("localhost:", None, true)]
+    #[case("[::1]evil.example", None, false)]
+    #[case("[::1].evil.example:80", None, false)]
+    #[case("[::1", None, false)]
+    #[case("[127.0.0.1", None, false)]
+    #[case("127.0.0.1:80@evil.example", None, false)]
+    #[case("127.0.0.1:80:evil.example", None, false)]
+    #[case("localhost:99999", None, false)]
+    #[case("[::1].evil.example", Some("http://[::1]"), false)]
     #[case("127.0.0.1:4000", Some("http://127.0.0.1:4000"), true)]
     #[case("127.0.0.1:4000", Some("http://localhost:8080"), true)]
     #[case("127.0.0.1:4000", Some("http://evil.example"), false)]
@@ -185,6 +231,43 @@ mod tests {
         #[case] let_in: bool,
     ) {
         assert_eq!(check(&Settings::default(), false, host, origin), let_in);
+    }
+
+    #[rstest]
+    #[case("http://127.0.0.1/mcp", "127.0.0.1", true)]
+    #[case("http://evil.example/mcp", "127.0.0.1", false)]
+    #[case("http://127.0.0.1/mcp", "evil.example", false)]
+    #[case("http://127.0.0.1:80@evil.example/mcp", "127.0.0.1", false)]
+    fn an_absolute_target_counts(
+        #[case] uri: &'static str,
+        #[case] host: &'static str,
+        #[case] let_in: bool,
+    ) {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
+        let guard = Guard::new(&Settings::default(), true);
+        assert_eq!(guard.check(&headers, &Uri::from_static(uri)).is_ok(), let_in);
+    }
+
+    #[rstest]
+    #[case(HOST, "127.0.0.1", "127.0.0.1", Some(400))]
+    #[case(HOST, "127.0.0.1", "evil.example", Some(400))]
+    #[case(ORIGIN, "http://localhost", "http://localhost", None)]
+    #[case(ORIGIN, "http://localhost", "http://evil.example", Some(403))]
+    #[case(ORIGIN, "http://localhost", "http://127.0.0.1", Some(403))]
+    fn a_header_twice(
+        #[case] name: HeaderName,
+        #[case] first: &'static str,
+        #[case] second: &'static str,
+        #[case] status: Option<u16>,
+    ) {
+        let mut headers = HeaderMap::new();
+        if name == ORIGIN {
+            headers.insert(HOST, HeaderValue::from_static("127.0.0.1"));
+        }
+        headers.append(&name, HeaderValue::from_static(first));
+        headers.append(&name, HeaderValue::from_static(second));
+        let checked = Guard::new(&Settings::default(), true).check(&headers, &Uri::from_static("/mcp"));
+        assert_eq!(checked.err().map(|failure| failure.http_status().as_u16()), status);
     }
 
     #[test]
