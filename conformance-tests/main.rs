@@ -5,6 +5,7 @@ mod bad_upstreams;
 mod batches;
 mod calls;
 mod config;
+mod door;
 mod fidelity;
 mod house;
 mod keys;

@@ -14,7 +14,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("futures_util", &["upstream", "front", "gateway"]),
     ("globset", &["protocol/pattern.rs", "catalog/merge.rs", "policy/grant.rs", "config/keys.rs"]),
     ("http", &["wire/error.rs", "upstream", "config/alias.rs"]),
-    ("http_body", &[]),
+    ("http_body", &["front/door.rs"]),
     ("http_body_util", &["front/door.rs"]),
     ("hyper", &["gateway/accept.rs"]),
     ("hyper_util", &["gateway/accept.rs"]),

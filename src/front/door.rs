@@ -12,18 +12,21 @@ use axum::{
     body::Body as HttpBody,
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
-        header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, WWW_AUTHENTICATE},
     },
     response::Response,
 };
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 const LITELLM_KEY: HeaderName = HeaderName::from_static("x-litellm-api-key");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const EVENT_STREAM: &str = "text/event-stream";
+/// The body of a request that is turned away is waited for this long.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A request that is refused before it is looked at: the response is ready.
 pub(super) type Turned = Box<Response>;
@@ -67,7 +70,7 @@ impl Front {
     }
 
     /// Reads a JSON body within its bounds.
-    pub(super) async fn read(&self, headers: &HeaderMap, body: HttpBody) -> Result<Bytes, Turned> {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: &mut HttpBody) -> Result<Bytes, Turned> {
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let is_json =
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
@@ -85,6 +88,9 @@ impl Front {
                 Failure::invalid_request("body_too_large", message).hint("send less, or raise `limits.body`");
             turn(&failure.status(StatusCode::PAYLOAD_TOO_LARGE))
         };
+        if body.size_hint().lower() > limit.try_into().unwrap_or(u64::MAX) {
+            return Err(too_large());
+        }
         match timeout(after, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
@@ -101,10 +107,40 @@ impl Front {
         }
     }
 
+    /// The response to a request that is turned away, once its body is out of the way.
+    ///
+    /// Many clients read no response before they have sent everything, and break off if the connection is closed under
+    /// them; so the body is read and dropped, within bounds. A client that `waits` sends none.
+    pub(super) async fn turned(&self, turned: Turned, waits: bool, mut body: HttpBody) -> Response {
+        let mut response = *turned;
+        if !waits && !body.is_end_stream() {
+            let (mut left, after) =
+                (self.0.settings.body_limit.saturating_mul(2), self.0.settings.body_timeout.min(DRAIN));
+            let drain = async {
+                while let Some(Ok(frame)) = body.frame().await {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    let Some(rest) = left.checked_sub(length) else { return };
+                    left = rest;
+                }
+            };
+            // Whoever sends that slowly or that much may lose the response.
+            let _ = timeout(after, drain).await;
+        }
+        if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
     /// Parses a body.
     pub(super) fn parse(&self, body: &Bytes) -> Result<Body, Turned> {
         Body::parse(body, self.0.settings.max_batch).map_err(|invalid| Box::new(refuse(&invalid)))
     }
+}
+
+/// Whether the client sends the body only when it is told to go on (RFC 9110, section 10.1.1).
+pub(super) fn waits(headers: &HeaderMap) -> bool {
+    headers.contains_key(EXPECT)
 }
 
 /// The response to something that is no message.

@@ -21,6 +21,7 @@ use crate::{
 };
 use axum::{
     Router,
+    extract::{Request, State},
     http::StatusCode,
     response::Response,
     routing::{any, get, post},
@@ -82,6 +83,12 @@ impl Front {
         &self.0.settings
     }
 
+    /// Turns away a request for what is not served.
+    async fn nothing(&self, response: Response, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        self.turned(Box::new(response), door::waits(&parts.headers), body).await
+    }
+
     /// All routes.
     pub fn router(self) -> Router {
         let cors = self.0.guard.cross_origin();
@@ -127,18 +134,17 @@ async fn no_oauth() -> Response {
     reply::json(StatusCode::NOT_FOUND, &json!({"error": "not_found", "error_description": description}))
 }
 
-async fn not_found(uri: axum::http::Uri) -> Response {
-    let message =
-        format!("nothing is served at {}; MCP is at /mcp, /mcp/ALIAS and /sse", shorten(uri.path()));
-    reply::json(StatusCode::NOT_FOUND, &json!({"error": {"message": message, "type": "not_found"}}))
+async fn not_found(State(front): State<Front>, request: Request) -> Response {
+    let path = shorten(request.uri().path());
+    let message = format!("nothing is served at {path}; MCP is at /mcp, /mcp/ALIAS and /sse");
+    let error = json!({"error": {"message": message, "type": "not_found"}});
+    front.nothing(reply::json(StatusCode::NOT_FOUND, &error), request).await
 }
 
-async fn not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Response {
-    let message = format!("{method} is not served at {}", shorten(uri.path()));
-    reply::json(
-        StatusCode::METHOD_NOT_ALLOWED,
-        &json!({"error": {"message": message, "type": "method_not_allowed"}}),
-    )
+async fn not_allowed(State(front): State<Front>, request: Request) -> Response {
+    let message = format!("{} is not served at {}", request.method(), shorten(request.uri().path()));
+    let error = json!({"error": {"message": message, "type": "method_not_allowed"}});
+    front.nothing(reply::json(StatusCode::METHOD_NOT_ALLOWED, &error), request).await
 }
 
 fn shorten(path: &str) -> String {

@@ -6,22 +6,33 @@ use crate::{
     policy::identity::Identity,
     wire::{error::Failure, message::excerpt},
 };
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::{
+    extract::{Path, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, StatusCode},
+};
 
 const SERVERS: HeaderName = HeaderName::from_static("x-mcp-servers");
+
+/// The aliases in a path, if there are any. What is no text is refused after the key was checked, not before.
+pub(super) type Names = Result<Option<Path<String>>, PathRejection>;
 
 // === impl Front ===
 
 impl Front {
     /// What a path such as `/mcp/db,timescale` shows; an alias that is unknown or denied is not found.
-    pub(super) fn path_scope(&self, identity: &Identity, names: Option<&str>) -> Result<Scope, Failure> {
-        let Some(names) = names else { return Ok(Scope::All) };
-        let mut aliases = self.aliases(identity, names).map_err(|unknown| {
-            let message = format!("Not found: there is no alias `{}` here", excerpt(&unknown));
+    pub(super) fn path_scope(&self, identity: &Identity, names: &Names) -> Result<Scope, Failure> {
+        let unknown = |unknown: &str| {
+            let message = format!("Not found: there is no alias `{}` here", excerpt(unknown));
             Failure::invalid_request("unknown_alias", message)
                 .hint("use /mcp for all aliases of this key")
                 .status(StatusCode::NOT_FOUND)
-        })?;
+        };
+        let names = match names {
+            Ok(Some(Path(names))) => names,
+            Ok(None) => return Ok(Scope::All),
+            Err(_) => return Err(unknown("?")),
+        };
+        let mut aliases = self.aliases(identity, names).map_err(|name| unknown(&name))?;
         Ok(match aliases.len() {
             1 => Scope::One(aliases.swap_remove(0)),
             _ => Scope::Some(aliases.into()),

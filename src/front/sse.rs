@@ -3,9 +3,10 @@
 use crate::{
     front::{
         Front,
-        door::{Turned, accepts_events, turn},
+        door::{Turned, accepts_events, turn, waits},
         events::{self, Listening},
         reply,
+        scope::Names,
         streamable::{invalid_answer, note},
     },
     protocol::{
@@ -22,8 +23,9 @@ use crate::{
     },
 };
 use axum::{
-    extract::{Path, Query, Request as HttpRequest, State},
-    http::StatusCode,
+    body::Body as HttpBody,
+    extract::{Query, Request as HttpRequest, State, rejection::QueryRejection},
+    http::{StatusCode, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
@@ -45,25 +47,28 @@ struct Bound {
 }
 
 /// `GET /sse`: opens a session.
-pub(super) async fn get(
-    State(front): State<Front>,
-    names: Option<Path<String>>,
-    request: HttpRequest,
-) -> Response {
+pub(super) async fn get(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
     open(front, names, &request).unwrap_or_else(|turned| *turned)
 }
 
 /// `POST /messages?sessionId=…`.
-pub(super) async fn post(State(front): State<Front>, query: Query<Posted>, request: HttpRequest) -> Response {
-    take(front, query.0, request).await.unwrap_or_else(|turned| *turned)
+pub(super) async fn post(
+    State(front): State<Front>,
+    query: Result<Query<Posted>, QueryRejection>,
+    request: HttpRequest,
+) -> Response {
+    let (parts, mut body) = request.into_parts();
+    match take(&front, query, &parts, &mut body).await {
+        Ok(response) => response,
+        Err(turned) => front.turned(turned, waits(&parts.headers), body).await,
+    }
 }
 
-fn open(front: Front, names: Option<Path<String>>, request: &HttpRequest) -> Result<Response, Turned> {
+fn open(front: Front, names: Names, request: &HttpRequest) -> Result<Response, Turned> {
     let headers = request.headers();
     let identity = front.admit(headers, request.uri())?;
     accepts_events(headers)?;
-    let names = names.as_ref().map(|Path(names)| names.as_str());
-    let path = front.path_scope(&identity, names).map_err(|failure| turn(&failure))?;
+    let path = front.path_scope(&identity, &names).map_err(|failure| turn(&failure))?;
     let narrowed = front.header_scope(&identity, &path, headers).map_err(|failure| turn(&failure))?;
     let endpoint =
         Endpoint { transport: Transport::Sse, scope: narrowed.unwrap_or_else(|| path.clone()), path };
@@ -80,12 +85,22 @@ fn open(front: Front, names: Option<Path<String>>, request: &HttpRequest) -> Res
     Ok(events::listening(&front, Listening { first, messages, open, guard, stop }))
 }
 
-async fn take(front: Front, posted: Posted, request: HttpRequest) -> Result<Response, Turned> {
-    let (parts, body) = request.into_parts();
+async fn take(
+    front: &Front,
+    query: Result<Query<Posted>, QueryRejection>,
+    parts: &Parts,
+    body: &mut HttpBody,
+) -> Result<Response, Turned> {
     let identity = front.admit(&parts.headers, &parts.uri)?;
+    let refuse = |message: &'static str| {
+        let failure = Failure::invalid_request("no_session", message);
+        turn(&failure.hint("GET /sse first, and post to the address of its `endpoint` event"))
+    };
+    let Ok(Query(posted)) = query else {
+        return Err(refuse("Invalid request: the query does not name one `sessionId`"));
+    };
     let Some(id) = posted.session else {
-        let failure = Failure::invalid_request("no_session", "Invalid request: the query has no `sessionId`");
-        return Err(turn(&failure.hint("GET /sse first, and post to the address of its `endpoint` event")));
+        return Err(refuse("Invalid request: the query has no `sessionId`"));
     };
     let belongs = |endpoint: &Endpoint| endpoint.transport == Transport::Sse;
     let session = front.0.sessions.find(&id, identity.key, belongs).ok_or_else(|| {

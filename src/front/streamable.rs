@@ -3,9 +3,10 @@
 use crate::{
     front::{
         Front,
-        door::{Turned, accepts_both, accepts_events, turn},
+        door::{Turned, accepts_both, accepts_events, turn, waits},
         events::{self, Listening},
         reply,
+        scope::Names,
     },
     policy::identity::Identity,
     protocol::{
@@ -23,8 +24,9 @@ use crate::{
     },
 };
 use axum::{
-    extract::{Path, Request as HttpRequest, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    body::Body as HttpBody,
+    extract::{Request as HttpRequest, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts},
     response::Response,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -45,31 +47,24 @@ struct Visit {
 }
 
 /// `POST /mcp`.
-pub(super) async fn post(
-    State(front): State<Front>,
-    names: Option<Path<String>>,
-    request: HttpRequest,
-) -> Response {
-    take(front, names, request).await.unwrap_or_else(|turned| *turned)
+pub(super) async fn post(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
+    let (parts, mut body) = request.into_parts();
+    let waits = waits(&parts.headers);
+    match take(&front, names, parts, &mut body).await {
+        Ok(response) => response,
+        Err(turned) => front.turned(turned, waits, body).await,
+    }
 }
 
 /// `GET /mcp`: the session's own stream.
-pub(super) async fn get(
-    State(front): State<Front>,
-    names: Option<Path<String>>,
-    request: HttpRequest,
-) -> Response {
-    listen(front, names, request).unwrap_or_else(|turned| *turned)
+pub(super) async fn get(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
+    listen(&front, names, request).unwrap_or_else(|turned| *turned)
 }
 
 /// `DELETE /mcp`: the session ends.
-pub(super) async fn delete(
-    State(front): State<Front>,
-    names: Option<Path<String>>,
-    request: HttpRequest,
-) -> Response {
+pub(super) async fn delete(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
     let end = || {
-        let (visit, _) = Visit::new(front, names, request)?;
+        let visit = Visit::new(&front, names, request.into_parts().0)?;
         let session = visit.session()?;
         visit.front.end(&session);
         Ok(reply::empty(StatusCode::OK))
@@ -77,18 +72,18 @@ pub(super) async fn delete(
     end().unwrap_or_else(|turned: Turned| *turned)
 }
 
-async fn take(front: Front, names: Option<Path<String>>, request: HttpRequest) -> Result<Response, Turned> {
-    let (visit, body) = Visit::new(front, names, request)?;
+async fn take(front: &Front, names: Names, parts: Parts, body: &mut HttpBody) -> Result<Response, Turned> {
+    let visit = Visit::new(front, names, parts)?;
     accepts_both(&visit.headers)?;
-    let body = visit.front.read(&visit.headers, body).await?;
-    match visit.front.parse(&body)? {
+    let body = front.read(&visit.headers, body).await?;
+    match front.parse(&body)? {
         Body::One(message) => visit.one(message).await,
         Body::Batch(parts) => visit.batch(parts).await,
     }
 }
 
-fn listen(front: Front, names: Option<Path<String>>, request: HttpRequest) -> Result<Response, Turned> {
-    let (visit, _) = Visit::new(front, names, request)?;
+fn listen(front: &Front, names: Names, request: HttpRequest) -> Result<Response, Turned> {
+    let visit = Visit::new(front, names, request.into_parts().0)?;
     accepts_events(&visit.headers)?;
     visit.check_version()?;
     let session = visit.session()?;
@@ -102,21 +97,15 @@ fn listen(front: Front, names: Option<Path<String>>, request: HttpRequest) -> Re
 // === impl Visit ===
 
 impl Visit {
-    fn new(
-        front: Front,
-        names: Option<Path<String>>,
-        request: HttpRequest,
-    ) -> Result<(Self, axum::body::Body), Turned> {
-        let (parts, body) = request.into_parts();
+    fn new(front: &Front, names: Names, parts: Parts) -> Result<Self, Turned> {
         let identity = front.admit(&parts.headers, &parts.uri)?;
-        let names = names.as_ref().map(|Path(names)| names.as_str());
-        let path = front.path_scope(&identity, names).map_err(|failure| turn(&failure))?;
+        let path = front.path_scope(&identity, &names).map_err(|failure| turn(&failure))?;
         let narrowed =
             front.header_scope(&identity, &path, &parts.headers).map_err(|failure| turn(&failure))?;
         let is_narrowed = narrowed.is_some();
         let scope = narrowed.unwrap_or_else(|| path.clone());
         let endpoint = Endpoint { transport: Transport::Streamable, path, scope };
-        Ok((Self { front, identity, headers: parts.headers, endpoint, is_narrowed }, body))
+        Ok(Self { front: front.clone(), identity, headers: parts.headers, endpoint, is_narrowed })
     }
 
     async fn one(self, message: Message) -> Result<Response, Turned> {
