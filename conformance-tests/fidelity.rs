@@ -153,7 +153,7 @@ async fn progress_that_nobody_asked_for_goes_nowhere() {
 #[tokio::test]
 async fn other_notices_of_a_call_pass_as_they_are() {
     let notice = format!(
-        "{{\"method\":\"notifications/message\",\"params\":{{\"level\":\"info\",\"data\":{ODD}}} ,\"jsonrpc\":\"2.0\"}}"
+        "{{\"method\":\"notifications/x-vendor\",\"params\":{{\"level\":\"info\",\"data\":{ODD}}} ,\"jsonrpc\":\"2.0\"}}"
     );
     for dialect in [Dialect::Events, Dialect::Legacy] {
         let (fake, sent) = (Fake::of(dialect), notice.clone());

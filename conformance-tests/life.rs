@@ -169,7 +169,9 @@ async fn idle_sessions_end_and_those_with_a_stream_do_not() {
 async fn sessions_are_bounded() {
     let (fake, setup) = (Fake::of(Dialect::Json), Setup::new());
     let gateway = setup.alias("db", &fake).session(|session| session.max_sessions = 2).ready().await;
-    let (one, _two) = (Session::open(&gateway, "/mcp").await, Session::open(&gateway, "/mcp").await);
+    let (one, two) = (Session::open(&gateway, "/mcp").await, Session::open(&gateway, "/mcp").await);
+    // Sessions that somebody listens to are in use; idle ones would make room.
+    let _listening = (one.listen().await, two.listen().await);
     let refused = Opening::new(&gateway, "/mcp").try_open().await;
     assert_eq!(
         (refused.status, refused.json()["error"]["data"]["reason"].as_str()),

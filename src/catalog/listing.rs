@@ -1,6 +1,6 @@
 //! What one upstream said it has: typed once to look at it, kept as it was sent.
 
-use crate::wire::{params, raw::Raw};
+use crate::wire::{message::excerpt, params, raw::Raw};
 use rmcp::model;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -57,6 +57,7 @@ pub fn read_page(result: &Raw) -> Result<Page, String> {
             }
         };
         if let Err(error) = serde_json::from_str::<model::Tool>(raw.as_str()) {
+            let native = excerpt(&native);
             page.oddities.push(format!(
                 "tool `{native}` is not as the schema says and is passed on as it is: {error}"
             ));

@@ -8,11 +8,12 @@ use crate::{
         view::Views,
     },
     protocol::pattern::compile,
-    wire::{raw::Raw, splice::splice},
+    wire::{message::excerpt, raw::Raw, splice::splice},
 };
 use globset::GlobSet;
 use std::{
     collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
 
@@ -45,6 +46,8 @@ pub struct Row {
     pub merged: Raw,
     /// The definition for the alias's own endpoint.
     pub own: Raw,
+    /// Of both definitions.
+    pub digest: u64,
 }
 
 /// What goes into a merge for one alias.
@@ -100,13 +103,10 @@ pub fn merge(sources: &BTreeMap<Alias, Source>, rules: &NameRules) -> Catalog {
     let mut rows: Vec<Option<Row>> = Vec::new();
     let mut late = Vec::new();
     for (alias, source) in sources {
-        let (mut natives, mut shown_names) = (HashSet::new(), HashSet::new());
+        let (mut natives, mut shown_names, mut repeated) = (HashSet::new(), HashSet::new(), None);
         for tool in source.listing.iter().flat_map(|listing| &listing.tools) {
             if !natives.insert(tool.native.clone()) {
-                let native = &tool.native;
-                catalog
-                    .decisions
-                    .push(format!("{alias} lists `{native}` twice; the first definition counts"));
+                repeated.get_or_insert((&tool.native, 0_usize)).1 += 1;
                 continue;
             }
             if !source.show.shows(&tool.native) {
@@ -122,6 +122,12 @@ pub fn merge(sources: &BTreeMap<Alias, Source>, rules: &NameRules) -> Catalog {
                 late.push((rows.len(), alias, tool, shown.to_owned(), public));
                 rows.push(None);
             }
+        }
+        if let Some((first, count)) = repeated {
+            let first = excerpt(first);
+            catalog.decisions.push(format!(
+                "{alias} lists names more than once ({count} times, `{first}` first); the first definition counts"
+            ));
         }
     }
     for (index, alias, tool, shown, wanted) in late {
@@ -148,14 +154,19 @@ fn row(alias: &Alias, tool: &Definition, shown: &str, public: &str) -> Row {
         // A JSON string in a JSON string's place: still valid.
         Raw::spliced(splice(tool.raw.as_bytes(), &mut [(tool.name_at.clone(), text.as_bytes())]))
     };
+    let merged = named(public);
+    let own = if shown == &*tool.native { tool.raw.clone() } else { named(shown) };
+    let mut digest = DefaultHasher::new();
+    (&merged, &own).hash(&mut digest);
     Row {
         public: public.into(),
         alias: alias.clone(),
         native: tool.native.clone(),
         native_json: Raw::of(&*tool.native),
         shown: shown.into(),
-        merged: named(public),
-        own: if shown == &*tool.native { tool.raw.clone() } else { named(shown) },
+        merged,
+        own,
+        digest: digest.finish(),
     }
 }
 

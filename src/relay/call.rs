@@ -1,6 +1,7 @@
 //! One name, one upstream: `tools/call`.
 
 use crate::{
+    catalog::view::Scope,
     protocol::call::{Answering, Events, Lane, NOTICES},
     relay::{Member, Relay, refuse},
     session::{
@@ -29,6 +30,7 @@ struct Ready {
     name: Option<(Range<usize>, Raw)>,
     token: Option<(Raw, Range<usize>)>,
     place: Place,
+    logs: bool,
     key: String,
 }
 
@@ -65,6 +67,7 @@ impl Relay {
             name: None,
             token,
             place,
+            logs: matches!(session.endpoint.scope, Scope::One(_)),
             key: session.identity.name.clone(),
         };
         Events { answer: Answering::new(ready.make(sender)), notices }
@@ -92,6 +95,7 @@ impl Relay {
             name,
             token: named.token,
             place,
+            logs: matches!(session.endpoint.scope, Scope::One(_)),
             key: session.identity.name.clone(),
         })
     }
@@ -106,6 +110,7 @@ impl Ready {
             request: &self.request,
             name: self.name.as_ref().map(|(at, name)| (at.clone(), name)),
             token: self.token.clone(),
+            logs: self.logs,
         };
         let outcome =
             self.upstream.call(self.lane, &self.caller, outbound, notices, &self.place.cancel).await;

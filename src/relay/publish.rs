@@ -5,7 +5,10 @@ use crate::{
     relay::Relay,
     session::table::Session,
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
+
+/// How many decisions of one merge are told one by one.
+const MOST_TOLD: usize = 20;
 
 // === impl Relay ===
 
@@ -20,8 +23,13 @@ impl Relay {
         if before.tools == catalog.tools && before.aliases == catalog.aliases {
             return;
         }
-        for decision in catalog.decisions.iter().filter(|decision| !before.decisions.contains(decision)) {
+        let known: HashSet<&String> = before.decisions.iter().collect();
+        let news: Vec<_> = catalog.decisions.iter().filter(|decision| !known.contains(decision)).collect();
+        for decision in news.iter().take(MOST_TOLD) {
             tracing::warn!("{decision}");
+        }
+        if let Some(more) = news.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+            tracing::warn!(more, "there are more decisions of this kind");
         }
         self.0.catalog.store(catalog.clone());
         for session in sessions.iter().filter(|session| session.version().is_some()) {

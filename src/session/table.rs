@@ -8,6 +8,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -73,6 +74,7 @@ pub struct Table {
     settings: Settings,
     numbers: AtomicU64,
     born: Instant,
+    displaced: Mutex<Vec<Arc<Session>>>,
 }
 
 /// As many sessions as are allowed are open.
@@ -89,7 +91,13 @@ pub struct Open(Arc<Session>);
 impl Table {
     /// An empty table.
     pub fn new(settings: Settings) -> Self {
-        Self { sessions: DashMap::new(), settings, numbers: AtomicU64::new(1), born: Instant::now() }
+        Self {
+            sessions: DashMap::new(),
+            settings,
+            numbers: AtomicU64::new(1),
+            born: Instant::now(),
+            displaced: Mutex::default(),
+        }
     }
 
     /// Opens a session; streamable HTTP agrees on a version at once, HTTP+SSE later.
@@ -100,7 +108,7 @@ impl Table {
         client: String,
         version: Option<Version>,
     ) -> Result<Arc<Session>, Full> {
-        if self.sessions.len() >= self.settings.max_sessions {
+        if self.sessions.len() >= self.settings.max_sessions && !self.make_room() {
             return Err(Full(self.settings.max_sessions));
         }
         let id: Box<str> = Uuid::new_v4().simple().to_string().into();
@@ -139,21 +147,47 @@ impl Table {
         }
     }
 
-    /// Ends the sessions that were idle for too long, and returns them.
+    /// Ends the idlest session of the key that has most of them: who takes all the room makes the room.
+    fn make_room(&self) -> bool {
+        let mut by_key: HashMap<KeyId, (usize, Option<Arc<Session>>)> = HashMap::new();
+        for session in &self.sessions {
+            let (count, idlest) = by_key.entry(session.identity.key).or_default();
+            *count += 1;
+            let used = |session: &Session| session.used.load(Ordering::Relaxed);
+            if session.is_unused() && idlest.as_ref().is_none_or(|idlest| used(&session) < used(idlest)) {
+                *idlest = Some(session.clone());
+            }
+        }
+        let most =
+            by_key.into_values().filter(|(_, idlest)| idlest.is_some()).max_by_key(|(count, _)| *count);
+        let Some((_, Some(idlest))) = most else { return false };
+        let (client, key) = (&idlest.client, &idlest.identity.name);
+        tracing::warn!(
+            client,
+            key,
+            most = self.settings.max_sessions,
+            "the idlest session is ended to make room"
+        );
+        self.end(&idlest);
+        // What upstreams keep for it is let go of at the next sweep.
+        self.displaced.lock().unwrap_or_else(PoisonError::into_inner).push(idlest);
+        true
+    }
+
+    /// Ends the sessions that were idle for too long; returns them, and those that made room since the last time.
     pub fn sweep(&self) -> Vec<Arc<Session>> {
         let idle = millis(self.settings.idle);
         let now = self.now();
         let is_idle = |session: &Session| {
-            session.streams.load(Ordering::Relaxed) == 0
-                && session.running.is_empty()
-                && now.saturating_sub(session.used.load(Ordering::Relaxed)) >= idle
+            session.is_unused() && now.saturating_sub(session.used.load(Ordering::Relaxed)) >= idle
         };
         let old: Vec<_> =
             self.sessions.iter().filter(|session| is_idle(session)).map(|session| session.clone()).collect();
         for session in &old {
             self.end(session);
         }
-        old
+        let displaced = std::mem::take(&mut *self.displaced.lock().unwrap_or_else(PoisonError::into_inner));
+        old.into_iter().chain(displaced).collect()
     }
 
     /// All sessions at this moment.
@@ -206,6 +240,11 @@ impl Session {
     /// The client says which log messages it wants.
     pub fn set_level(&self, level: &'static str) {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
+    }
+
+    /// Whether no stream and no call uses it at the moment.
+    fn is_unused(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) == 0 && self.running.is_empty()
     }
 
     /// Marks a stream as open until the mark is dropped.

@@ -10,7 +10,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -52,11 +52,14 @@ pub(crate) struct Slot {
     calls: AtomicUsize,
     /// Milliseconds after the table's birth.
     used: AtomicU64,
+    /// Nobody finds it any more: whoever uses it last closes it.
+    is_over: AtomicBool,
+    is_closed: AtomicBool,
 }
 
 /// A slot that is in use for a call.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<Slot>);
+pub(crate) struct Lease(Arc<Slot>, Lane);
 
 // === impl Affinity ===
 
@@ -88,21 +91,21 @@ impl Sessions {
     /// The caller's slot; makes room by closing the session that was idle longest.
     pub(crate) fn lease(&self, affinity: Affinity, lane: Lane) -> Result<Lease, Fault> {
         if let Some(slot) = self.slots.get(&affinity) {
-            return Ok(self.use_slot(&slot));
+            return Ok(self.use_slot(&slot, lane));
         }
         if self.slots.len() >= self.most && !self.make_room(lane) {
             return Err(Fault::Busy(self.most));
         }
         Ok(match self.slots.entry(affinity) {
-            Entry::Occupied(taken) => self.use_slot(taken.get()),
-            Entry::Vacant(free) => self.use_slot(&free.insert(Arc::default())),
+            Entry::Occupied(taken) => self.use_slot(taken.get(), lane),
+            Entry::Vacant(free) => self.use_slot(&free.insert(Arc::default()), lane),
         })
     }
 
-    fn use_slot(&self, slot: &Arc<Slot>) -> Lease {
-        slot.calls.fetch_add(1, Ordering::Relaxed);
+    fn use_slot(&self, slot: &Arc<Slot>, lane: Lane) -> Lease {
+        slot.calls.fetch_add(1, Ordering::SeqCst);
         slot.used.store(self.now(), Ordering::Relaxed);
-        Lease(slot.clone())
+        Lease(slot.clone(), lane)
     }
 
     /// Puts an open session where callers that share one find it.
@@ -176,7 +179,17 @@ impl Sessions {
 // === impl Slot ===
 
 impl Slot {
+    /// Closes the session, now or when its last call ends.
     fn close(&self, lane: Lane) {
+        self.is_over.store(true, Ordering::SeqCst);
+        self.close_unused(lane);
+    }
+
+    fn close_unused(&self, lane: Lane) {
+        let is_unused = self.is_over.load(Ordering::SeqCst) && self.calls.load(Ordering::SeqCst) == 0;
+        if !is_unused || self.is_closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
         // A session's stream may be dropped while its runtime ends; then nobody is left to say good-bye.
         if let (Some(link), Ok(runtime)) = (self.link.get().cloned(), Handle::try_current()) {
             runtime.spawn(async move { link.close(lane).await });
@@ -198,6 +211,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+        self.0.close_unused(self.1);
     }
 }

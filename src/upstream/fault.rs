@@ -52,6 +52,9 @@ pub enum Fault {
     /// This gateway could not read what it must show to be let in.
     #[error("its credential cannot be read: {0}")]
     Credential(String),
+    /// No session could be opened, so that nothing was sent.
+    #[error("no session could be opened: {0}")]
+    NotOpened(Box<Fault>),
     /// The gateway stops.
     #[error("this gateway stops")]
     Stopping,
@@ -75,6 +78,7 @@ impl Fault {
             Self::Handshake(_) => "upstream_handshake",
             Self::Busy(_) => "upstream_busy",
             Self::Credential(_) => "upstream_credential",
+            Self::NotOpened(fault) => fault.reason(),
             Self::Stopping => "stopping",
         }
     }
@@ -90,8 +94,15 @@ impl Fault {
                 | Self::Handshake(_)
                 | Self::Busy(_)
                 | Self::Credential(_)
+                | Self::NotOpened(_)
                 | Self::Stopping
         )
+    }
+
+    /// The same fault while a session was being opened for a call.
+    #[must_use]
+    pub(crate) fn while_opening(self) -> Self {
+        if self.is_unsent() { self } else { Self::NotOpened(Box::new(self)) }
     }
 
     /// What an operator or a user can do.
@@ -106,7 +117,11 @@ impl Fault {
             Self::TooLarge(_) => "ask for less at once, or raise `max_message` in the alias file",
             Self::Timeout { .. } => "ask for less at once, or raise the alias file's `timeouts`",
             Self::Busy(_) => "wait, or raise `max_sessions` in the alias file",
-            Self::SessionGone | Self::Closed(_) | Self::Stopping => "try again",
+            Self::NotOpened(fault) => fault.hint(),
+            Self::Closed(_) => {
+                "find out whether it was executed before you try again, and look at the server's log"
+            }
+            Self::SessionGone | Self::Stopping => "try again",
         }
     }
 

@@ -9,9 +9,10 @@ use crate::{
         pending::number,
         signals::Signals,
         sink::Sink,
+        words,
     },
     wire::{
-        message::{Answer, Body, Message, excerpt},
+        message::{Answer, Body, Message, Request, excerpt},
         method::Method,
         sse::Decoder,
     },
@@ -24,7 +25,10 @@ use http::{
 };
 use reqwest::Response;
 use std::{sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -37,6 +41,10 @@ const EVENT_STREAM: &str = "text/event-stream";
 const MAX_BATCH: usize = 1000;
 /// How much of an error's body is read for its message.
 const ERROR_BODY: usize = 64 * 1024;
+/// How long the first call of a session waits for the session's own stream to stand.
+const LISTEN_FIRST: Duration = Duration::from_millis(500);
+/// How long an upstream may take to accept the answer to its question.
+const ANSWER: Duration = Duration::from_secs(5);
 /// The wait before a stream that ended is opened again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How long the end of an event stream may take after the answer, for the connection to be used again.
@@ -125,7 +133,7 @@ impl HttpLink {
             kind if kind.starts_with(EVENT_STREAM) => self.read_events(lane, id, response, sink).await,
             kind if kind.starts_with("application/json") => {
                 let body = read_body(response, self.max_message).await?;
-                find_answer(id, &body)
+                find_answer(id, messages(&body, |body| self.show(body))?)
             }
             "" if response.status() != StatusCode::OK => Err(Fault::NotMcp(format!(
                 "HTTP {} without an answer to a request",
@@ -134,7 +142,7 @@ impl HttpLink {
             kind => {
                 let kind = excerpt(kind);
                 let body = read_body(response, ERROR_BODY).await.unwrap_or_default();
-                Err(Fault::NotMcp(format!("content type `{kind}`, beginning {}", beginning(&body))))
+                Err(Fault::NotMcp(format!("content type `{kind}`, beginning {}", self.show(&body))))
             }
         }
     }
@@ -156,7 +164,7 @@ impl HttpLink {
                 if !event.is_message() {
                     continue;
                 }
-                for message in messages(&event.data)? {
+                for message in messages(&event.data, |data| self.show(data))? {
                     match message {
                         Message::Answer(answer) if number(&answer.id()) == Some(id) => {
                             drain(response);
@@ -173,9 +181,7 @@ impl HttpLink {
                                 sink.pass(&notice).await;
                             }
                         }
-                        Message::Request(request) => {
-                            self.notify(lane, ask::refuse(&request).bytes().clone()).await?;
-                        }
+                        Message::Request(request) => self.answer(lane, &request).await,
                     }
                 }
             }
@@ -213,14 +219,12 @@ impl HttpLink {
                     continue;
                 }
                 // One odd event does not end the stream.
-                for message in messages(&event.data).unwrap_or_default() {
+                for message in messages(&event.data, |data| self.show(data)).unwrap_or_default() {
                     match message {
                         Message::Notice(notice) if notice.method == Method::ToolsChanged => {
                             self.signals.relist();
                         }
-                        Message::Request(request) => {
-                            self.notify(lane, ask::refuse(&request).bytes().clone()).await?;
-                        }
+                        Message::Request(request) => self.answer(lane, &request).await,
                         Message::Notice(notice) => {
                             if let Some(inbox) = inbox {
                                 inbox.pass(&notice);
@@ -234,27 +238,31 @@ impl HttpLink {
         Ok(())
     }
 
-    /// Listens for one client for as long as the upstream lets us; `None` if it has no stream.
+    /// Listens for one client for as long as the upstream lets us.
     ///
-    /// Returns when the stream stands, so that nothing that the first call brings about is missed.
+    /// Returns when the stream stands or should, so that nothing that the first call brings about is missed.
     pub(crate) async fn listen_for(
         link: &Arc<Self>,
         lane: Lane,
         inbox: &Arc<Inbox>,
-    ) -> Option<AbortOnDropHandle<()>> {
-        let mut response = link.subscribe(lane).await.ok()?;
+    ) -> AbortOnDropHandle<()> {
         let (link, inbox) = (link.clone(), inbox.clone());
-        Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
+        let (stands, standing) = oneshot::channel();
+        let listening = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut stands = Some(stands);
+            while let Ok(response) = link.subscribe(lane).await {
+                if let Some(stands) = stands.take() {
+                    // Whoever opened the session may have stopped waiting.
+                    let _ = stands.send(());
+                }
                 let ended = link.listen(lane, response, Some(&inbox)).await;
                 tracing::debug!(?ended, "the stream of an upstream session ended");
                 sleep(LISTEN_AGAIN).await;
-                response = match link.subscribe(lane).await {
-                    Ok(response) => response,
-                    Err(_) => return,
-                };
             }
-        })))
+        }));
+        // An upstream that leaves the stream's head open must not hold up calls; the stream may stand later.
+        let _ = timeout(LISTEN_FIRST, standing).await;
+        listening
     }
 
     /// Tells the upstream that the session ends; it may not care.
@@ -267,10 +275,24 @@ impl HttpLink {
         }
     }
 
+    /// Answers what the upstream asks; whether it takes the answer is its own concern.
+    async fn answer(&self, lane: Lane, request: &Request) {
+        match timeout(ANSWER, self.notify(lane, ask::refuse(request).bytes().clone())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::debug!(%fault, "an upstream did not take the answer to its question"),
+            Err(_) => tracing::debug!("an upstream did not take the answer to its question in time"),
+        }
+    }
+
+    /// What may be shown of a text of the upstream's.
+    pub(crate) fn show(&self, text: &[u8]) -> String {
+        words::beginning(text, &self.headers, &self.url)
+    }
+
     /// The body of a refusal and what it means.
     async fn refusal(&self, response: Response) -> (Bytes, Fault) {
         let status = response.status();
-        let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(excerpt);
+        let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(words::location);
         let body = read_body(response, ERROR_BODY).await.unwrap_or_default();
         let fault = match status {
             StatusCode::NOT_FOUND if self.has_session => Fault::SessionGone,
@@ -281,7 +303,7 @@ impl HttpLink {
             status if status.is_redirection() => {
                 Fault::Redirect(location.unwrap_or_else(|| "nowhere".into()))
             }
-            status => Fault::Status { status: status.as_u16(), excerpt: beginning(&body) },
+            status => Fault::Status { status: status.as_u16(), excerpt: self.show(&body) },
         };
         (body, fault)
     }
@@ -319,18 +341,18 @@ pub(crate) async fn read_body(mut response: Response, limit: usize) -> Result<By
     Ok(body.freeze())
 }
 
-/// The messages of one event or body; 2025-03-26 allows several.
-pub(crate) fn messages(data: &Bytes) -> Result<Vec<Message>, Fault> {
-    let not_mcp = |invalid| Fault::NotMcp(format!("{invalid} (beginning {})", beginning(data)));
+/// The messages of one event or body; 2025-03-26 allows several. `show` says what may be shown of it.
+pub(crate) fn messages(data: &Bytes, show: impl Fn(&[u8]) -> String) -> Result<Vec<Message>, Fault> {
+    let not_mcp = |invalid| Fault::NotMcp(format!("{invalid} (beginning {})", show(data)));
     match Body::parse(data, MAX_BATCH).map_err(not_mcp)? {
         Body::One(message) => Ok(vec![message]),
         Body::Batch(parts) => parts.into_iter().collect::<Result<_, _>>().map_err(not_mcp),
     }
 }
 
-fn find_answer(id: u64, body: &Bytes) -> Result<Answer, Fault> {
+fn find_answer(id: u64, messages: Vec<Message>) -> Result<Answer, Fault> {
     let mut others = None;
-    for message in messages(body)? {
+    for message in messages {
         if let Message::Answer(answer) = message {
             // An error without an id can only mean the request that this is the response to.
             let is_ours =
@@ -345,14 +367,6 @@ fn find_answer(id: u64, body: &Bytes) -> Result<Answer, Fault> {
         Some(other) => format!("an answer to request {other} in place of {id}"),
         None => "a body without an answer".into(),
     }))
-}
-
-/// The beginning of a body for a message: one line, nothing unprintable.
-fn beginning(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
-    let words: Vec<_> = text.split_whitespace().collect();
-    let line: String = words.join(" ").chars().filter(|symbol| !symbol.is_control()).take(120).collect();
-    if line.is_empty() { "with nothing".into() } else { format!("`{line}`") }
 }
 
 /// Reads the end of a stream whose answer has come, so that its connection can be used again.

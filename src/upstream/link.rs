@@ -57,6 +57,14 @@ impl Link {
         }
     }
 
+    /// What may be shown of a text of the upstream's.
+    pub(crate) fn show(&self, text: &[u8]) -> String {
+        match &self.wire {
+            Wire::Http(link) => link.show(text),
+            Wire::Sse(link) => link.show(text),
+        }
+    }
+
     /// Why it is of no use any more, as far as is known.
     pub(crate) fn ended(&self) -> Option<Fault> {
         match &self.wire {

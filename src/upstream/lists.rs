@@ -3,7 +3,7 @@
 use crate::{
     catalog::listing::{self, Listing},
     protocol::call::Lane,
-    upstream::{fault::Fault, link::Link, settings::Timeouts},
+    upstream::{fault::Fault, link::Link, settings::Settings, words},
     wire::{
         message::{Request, excerpt},
         method::Method,
@@ -19,6 +19,10 @@ use tokio::time::timeout;
 
 /// The most pages of one list: an upstream whose cursors never end is stopped here.
 const MAX_PAGES: usize = 1000;
+/// How many times the time for one page all pages together may take.
+const MOST_WAITS: u32 = 10;
+/// The most oddities that are told.
+const MOST_ODDITIES: usize = 20;
 /// The most tools of one upstream.
 const MAX_TOOLS: usize = 50_000;
 
@@ -26,9 +30,22 @@ const MAX_TOOLS: usize = 50_000;
 pub(crate) async fn read(
     link: &Link,
     lane: Lane,
-    timeouts: &Timeouts,
+    settings: &Settings,
     ids: &AtomicU64,
 ) -> Result<(Listing, Vec<String>), Fault> {
+    let after = settings.timeouts.list.saturating_mul(MOST_WAITS);
+    let all = timeout(after, read_pages(link, lane, settings, ids)).await;
+    all.unwrap_or(Err(Fault::Timeout { step: "end its tools/list", after }))
+}
+
+async fn read_pages(
+    link: &Link,
+    lane: Lane,
+    settings: &Settings,
+    ids: &AtomicU64,
+) -> Result<(Listing, Vec<String>), Fault> {
+    let most = settings.max_message.saturating_mul(2);
+    let mut size = 0_usize;
     let (mut listing, mut oddities) = (Listing::default(), Vec::new());
     if !link.welcome.capabilities.contains_key("tools") {
         return Ok((listing, oddities));
@@ -41,17 +58,25 @@ pub(crate) async fn read(
         });
         let id = ids.fetch_add(1, Ordering::Relaxed);
         let request = Request::new(&Raw::of(&id), &Method::ToolsList, Some(&params));
-        let after = timeouts.list;
+        let after = settings.timeouts.list;
         let answer = timeout(after, link.request(lane, id, request.bytes().clone(), None)).await;
         let answer = answer.unwrap_or(Err(Fault::Timeout { step: "answer `tools/list`", after }))?;
         if answer.is_error {
-            return Err(Fault::NotMcp(format!("tools/list failed: {}", excerpt(answer.payload().as_str()))));
+            return Err(Fault::NotMcp(format!(
+                "tools/list failed: {}",
+                link.show(&words::error_message(&answer.payload()))
+            )));
+        }
+        size = size.saturating_add(answer.payload().as_bytes().len());
+        if size > most {
+            return Err(Fault::TooLarge(most));
         }
         let page = listing::read_page(&answer.payload());
         let page =
             page.map_err(|error| Fault::NotMcp(format!("its tools/list is not as specified: {error}")))?;
         listing.tools.extend(page.tools);
-        oddities.extend(page.oddities);
+        let room = MOST_ODDITIES.saturating_sub(oddities.len());
+        oddities.extend(page.oddities.into_iter().take(room));
         if listing.tools.len() > MAX_TOOLS {
             return Err(Fault::NotMcp(format!("more than {MAX_TOOLS} tools")));
         }

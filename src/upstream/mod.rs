@@ -17,6 +17,7 @@ mod signals;
 mod sink;
 mod sse;
 mod supervisor;
+mod words;
 
 use crate::{
     catalog::{listing::Listing, name::Alias},
@@ -118,6 +119,8 @@ pub struct Outbound<'a> {
     pub name: Option<(Range<usize>, &'a Raw)>,
     /// The client's progress token and where it stands.
     pub token: Option<(Raw, Range<usize>)>,
+    /// Whether the client was told that log messages come with its calls.
+    pub logs: bool,
 }
 
 /// How long a notice to an upstream may take.
@@ -194,7 +197,8 @@ impl Upstream {
         let inner = &*self.0;
         let id = inner.ids.fetch_add(1, Ordering::Relaxed);
         let body = outbound.body(id);
-        let sink = Arc::new(Sink { token: outbound.token.map(|(token, _)| token), notices });
+        let sink =
+            Arc::new(Sink { token: outbound.token.map(|(token, _)| token), logs: outbound.logs, notices });
         let has_session = inner.offer.load().as_ref().is_none_or(|offer| offer.has_session);
         let affinity = Affinity::of(caller, inner.settings.session, has_session);
         let after = inner.settings.timeouts.call;
@@ -203,9 +207,10 @@ impl Upstream {
         loop {
             let lease = inner.sessions.lease(affinity, lane)?;
             let link = tokio::select! {
-                link = lease.link(|| inner.open_for(lane, caller, affinity)) => link.inspect_err(|_| {
+                link = lease.link(|| inner.open_for(lane, caller, affinity)) => link.map_err(|fault| {
                     inner.sessions.forget(affinity, &lease);
                     inner.signals.want();
+                    fault.while_opening()
                 })?,
                 () = cancel.cancelled() => return Ok(None),
             };
@@ -254,7 +259,7 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let lane = Lane(0);
     let opening = Opening { net: &net, lane, settings, known: None, signals: &Arc::default(), inbox: None };
     let link = opening.open().await?;
-    let listing = lists::read(&link, lane, &settings.timeouts, &AtomicU64::new(first_id())).await;
+    let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id())).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
     Ok((offer, listing?.0))

@@ -14,9 +14,10 @@ use crate::{
         settings::{Credential, Settings, Transport},
         signals::Signals,
         sse::SseLink,
+        words,
     },
     wire::{
-        message::{Answer, Notice, Request, excerpt},
+        message::{Answer, Notice, Request},
         method::Method,
         raw::Raw,
     },
@@ -87,14 +88,15 @@ impl Opening<'_> {
         let mut link = HttpLink::new(self.net.clone(), url, headers, limit, self.signals.clone());
         let response = link.post(self.lane, initialize().bytes().clone()).await?;
         let session = response.headers().get(SESSION_ID).cloned();
-        let welcome = welcome(&link.read_answer(self.lane, INITIALIZE, response, None).await?)?;
+        let welcome =
+            welcome(&link.read_answer(self.lane, INITIALIZE, response, None).await?, |text| link.show(text))?;
         link.agree(welcome.version.as_str(), session);
         link.notify(self.lane, initialized()).await?;
         let link = Arc::new(link);
         let listener = match self.inbox {
             // Only log messages come outside of calls so far.
             Some(inbox) if link.has_session() && welcome.capabilities.contains_key("logging") => {
-                HttpLink::listen_for(&link, self.lane, inbox).await
+                Some(HttpLink::listen_for(&link, self.lane, inbox).await)
             }
             _ => None,
         };
@@ -106,7 +108,7 @@ impl Opening<'_> {
         let (signals, inbox) = (self.signals.clone(), self.inbox.cloned());
         let link = SseLink::open(self.net.clone(), self.lane, url, headers, limit, signals, inbox).await?;
         let answer = link.request(self.lane, INITIALIZE, initialize().bytes().clone(), None).await?;
-        let welcome = welcome(&answer)?;
+        let welcome = welcome(&answer, |text| link.show(text))?;
         link.notify(self.lane, initialized()).await?;
         Ok(Link::sse(welcome, link))
     }
@@ -129,9 +131,9 @@ fn initialized() -> bytes::Bytes {
     Notice::new(&Method::Initialized, None).bytes().clone()
 }
 
-fn welcome(answer: &Answer) -> Result<Welcome, Fault> {
+fn welcome(answer: &Answer, show: impl Fn(&[u8]) -> String) -> Result<Welcome, Fault> {
     if answer.is_error {
-        return Err(Fault::Handshake(excerpt(answer.payload().as_str())));
+        return Err(Fault::Handshake(show(&words::error_message(&answer.payload()))));
     }
     handshake::read_welcome(&answer.payload()).map_err(Fault::Handshake)
 }

@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 pub(crate) struct Sink {
     /// The client's progress token, if it sent one; upstream it is our id.
     pub(crate) token: Option<Raw>,
+    /// Whether the client was told that log messages come here.
+    pub(crate) logs: bool,
     /// To the client.
     pub(crate) notices: mpsc::Sender<Bytes>,
 }
@@ -34,6 +36,10 @@ impl Sink {
     }
 
     fn for_client(&self, notice: &Notice) -> Option<Bytes> {
+        if notice.method == Method::LogMessage && !self.logs {
+            tracing::debug!("an upstream's log message is not passed on: the client was not offered any");
+            return None;
+        }
         if notice.method != Method::Progress {
             return Some(notice.bytes().clone());
         }

@@ -10,9 +10,10 @@ use crate::{
         pending::Pending,
         signals::Signals,
         sink::Sink,
+        words,
     },
     wire::{
-        message::{Answer, Message, Notice, excerpt},
+        message::{Answer, Message, Notice, Request, excerpt},
         method::Method,
         params,
         sse::Decoder,
@@ -24,10 +25,15 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use reqwest::Response;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
+/// How many questions of an upstream may wait for their answers.
+const MOST_ASKED: usize = 16;
+/// How long an upstream may take to accept the answer to its question.
+const ANSWER: Duration = Duration::from_secs(5);
 /// The answer to a POST is a formality; more than this of it is not read.
 const ACCEPTED_BODY: usize = 64 * 1024;
 
@@ -53,7 +59,7 @@ struct Reader {
     poster: Arc<Poster>,
     signals: Arc<Signals>,
     inbox: Option<Arc<Inbox>>,
-    lane: Lane,
+    asked: mpsc::Sender<Request>,
 }
 
 // === impl SseLink ===
@@ -105,6 +111,9 @@ impl SseLink {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let poster = Arc::new(Poster { net, endpoint, headers });
         let pending = Arc::new(Pending::default());
+        let (asked, questions) = mpsc::channel(MOST_ASKED);
+        // Ends when the reader does, which holds the other end.
+        tokio::spawn(poster.clone().answer(lane, questions));
         let reader = Reader {
             response,
             decoder,
@@ -112,7 +121,7 @@ impl SseLink {
             poster: poster.clone(),
             signals,
             inbox,
-            lane,
+            asked,
         };
         Ok(Self { poster, pending, _reader: AbortOnDropHandle::new(tokio::spawn(reader.run())) })
     }
@@ -139,6 +148,11 @@ impl SseLink {
     /// Sends a notification or an answer.
     pub(crate) async fn notify(&self, lane: Lane, body: Bytes) -> Result<(), Fault> {
         self.poster.post(lane, body).await
+    }
+
+    /// What may be shown of a text of the upstream's.
+    pub(crate) fn show(&self, text: &[u8]) -> String {
+        self.poster.show(text)
     }
 
     /// Waits until the stream is gone, and says why.
@@ -172,6 +186,24 @@ fn resolve(url: &Url, data: &[u8]) -> Result<Url, Fault> {
 // === impl Poster ===
 
 impl Poster {
+    fn show(&self, text: &[u8]) -> String {
+        words::beginning(text, &self.headers, &self.endpoint)
+    }
+
+    /// Answers what the upstream asks, one after the other; it ends with the stream.
+    async fn answer(self: Arc<Self>, lane: Lane, mut asked: mpsc::Receiver<Request>) {
+        while let Some(request) = asked.recv().await {
+            let post = self.post(lane, ask::refuse(&request).bytes().clone());
+            match timeout(ANSWER, post).await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => {
+                    tracing::debug!(%fault, "an upstream did not take the answer to its question");
+                }
+                Err(_) => tracing::debug!("an upstream did not take the answer to its question in time"),
+            }
+        }
+    }
+
     async fn post(&self, lane: Lane, body: Bytes) -> Result<(), Fault> {
         let request =
             self.net.client(lane).post(self.endpoint.clone()).headers(self.headers.clone()).body(body);
@@ -184,8 +216,7 @@ impl Poster {
             StatusCode::NOT_FOUND => Err(Fault::SessionGone),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Fault::Unauthorized(status.as_u16())),
             status => {
-                let body = body.unwrap_or_default();
-                let excerpt = excerpt(&String::from_utf8_lossy(&body));
+                let excerpt = self.show(&body.unwrap_or_default());
                 Err(Fault::Status { status: status.as_u16(), excerpt })
             }
         }
@@ -205,11 +236,13 @@ impl Reader {
     async fn read(&mut self) -> Fault {
         loop {
             match self.decoder.next_event() {
-                Ok(Some(event)) if event.is_message() => match messages(&event.data) {
-                    Ok(messages) => messages.into_iter().for_each(|message| self.take(message)),
-                    // It may have been the answer to any call, so none of them can be waited for any longer.
-                    Err(fault) => return fault,
-                },
+                Ok(Some(event)) if event.is_message() => {
+                    match messages(&event.data, |data| self.poster.show(data)) {
+                        Ok(messages) => messages.into_iter().for_each(|message| self.take(message)),
+                        // It may have been the answer to any call, so none of them can be waited for any longer.
+                        Err(fault) => return fault,
+                    }
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => match self.response.chunk().await {
                     Ok(Some(piece)) => self.decoder.push(&piece),
@@ -232,12 +265,9 @@ impl Reader {
             Message::Notice(notice) if notice.method == Method::ToolsChanged => self.signals.relist(),
             Message::Notice(notice) => self.pass(&notice),
             Message::Request(request) => {
-                let (poster, lane) = (self.poster.clone(), self.lane);
-                tokio::spawn(async move {
-                    if let Err(fault) = poster.post(lane, ask::refuse(&request).bytes().clone()).await {
-                        tracing::debug!(%fault, "an upstream did not take the answer to its question");
-                    }
-                });
+                if self.asked.try_send(request).is_err() {
+                    tracing::debug!("an upstream asks more than it takes answers; a question stays open");
+                }
             }
         }
     }

@@ -27,6 +27,8 @@ const MOST: Duration = Duration::from_mins(30);
 const UNAUTHORIZED: Duration = Duration::from_secs(30);
 /// Several changes within this time are read once.
 const SETTLE: Duration = Duration::from_millis(50);
+/// The same for a list that changes all the time.
+const SETTLE_MOST: Duration = Duration::from_secs(5);
 
 /// Keeps one upstream.
 pub(super) struct Supervisor {
@@ -88,7 +90,7 @@ impl Supervisor {
     /// Reads the lists and publishes them.
     async fn list(&mut self, link: &Link) -> Result<(), Fault> {
         let inner = &self.inner;
-        let (listing, oddities) = lists::read(link, LANE, &inner.settings.timeouts, &inner.ids).await?;
+        let (listing, oddities) = lists::read(link, LANE, &inner.settings, &inner.ids).await?;
         if oddities != self.oddities {
             for oddity in &oddities {
                 tracing::warn!(alias = %inner.alias, "{oddity}");
@@ -123,6 +125,7 @@ impl Supervisor {
         let inner = self.inner.clone();
         let mut ping = ticker(timeouts.ping);
         let mut refresh = ticker(timeouts.refresh);
+        let (mut settle, mut changed) = (SETTLE, Instant::now());
         let listener = link.clone();
         let mut listening = AbortOnDropHandle::new(tokio::spawn(async move { listen(&listener).await }));
         let end = loop {
@@ -130,7 +133,10 @@ impl Supervisor {
                 () = stop.cancelled() => break End::Stopped,
                 lost = &mut listening => break End::Lost(lost.unwrap_or(Fault::Stopping)),
                 () = inner.signals.relisted() => {
-                    sleep(SETTLE).await;
+                    // A list that changes all the time is read at leisure.
+                    settle = if changed.elapsed() < SETTLE_MOST { (settle * 2).min(SETTLE_MOST) } else { SETTLE };
+                    sleep(settle).await;
+                    changed = Instant::now();
                     if let Err(fault) = self.list(&link).await { break End::Lost(fault) }
                 }
                 _ = refresh.tick() => if let Err(fault) = self.list(&link).await { break End::Lost(fault) },

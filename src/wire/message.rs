@@ -212,13 +212,15 @@ fn data_error(error: &serde_json::Error, text: &str) -> String {
     }
 }
 
-/// The beginning of a text, for messages.
+/// The beginning of a text, for messages: no control characters, so that nobody can forge lines of a log.
 pub(crate) fn excerpt(text: &str) -> String {
     const MOST: usize = 40;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let printable = |symbol: char| if symbol.is_control() { char::REPLACEMENT_CHARACTER } else { symbol };
+    let mut excerpt: String = text.chars().take(MOST).map(printable).collect();
+    if text.chars().nth(MOST).is_some() {
+        excerpt.push('…');
     }
+    excerpt
 }
 
 // === impl Request ===

@@ -34,6 +34,7 @@ methods! {
     Discover = "server/discover",
     ToolsList = "tools/list",
     ToolsCall = "tools/call",
+    LogMessage = "notifications/message",
     SetLevel = "logging/setLevel",
     Cancelled = "notifications/cancelled",
     Progress = "notifications/progress",
