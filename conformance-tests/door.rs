@@ -84,7 +84,7 @@ async fn who_asks_first_is_refused_at_once(#[case] status: &str, #[case] headers
 async fn who_sends_without_end_is_refused_all_the_same() {
     let (_fake, gateway) = gateway().await;
     let head = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
-    let chunk = [b"10000\r\n".as_slice(), &[b' '; 65_536], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 65_536], b"\r\n"].concat();
     let mut pieces = vec![head.as_bytes()];
     pieces.extend(std::iter::repeat_n(chunk.as_slice(), 200));
     exchange_raw(&gateway, &pieces).await;

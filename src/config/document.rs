@@ -5,6 +5,7 @@ use crate::config::{
     lines,
     place::{Place, Step},
     secret::{Environment, Trouble},
+    text,
 };
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -14,7 +15,7 @@ use std::{collections::BTreeSet, fmt};
 #[derive(Debug, Default)]
 pub(crate) struct Document {
     name: String,
-    text: String,
+    lines: Vec<String>,
     /// As written.
     raw: Value,
     /// As meant: placeholders filled in, keys without a value taken out.
@@ -35,10 +36,17 @@ impl Document {
         environment: &Environment,
         report: &mut Report,
     ) -> Option<Self> {
-        let mut duplicates = Vec::new();
-        let reader = Reader { place: Place::root(), duplicates: &mut duplicates };
+        let mut document =
+            Self { name: name.into(), lines: text.lines().map(str::to_owned).collect(), ..Self::default() };
+        if let Some(line) = text::too_deep(text) {
+            let found = "brackets that are nested too deep";
+            let finding = report.found(&document, &Place::root(), found, "at most 64 inside each other");
+            finding.line = Some(line);
+            return None;
+        }
+        let mut gathered = Gathered::default();
+        let reader = Reader { place: Place::root(), gathered: &mut gathered };
         let parsed = reader.deserialize(yaml_serde::Deserializer::from_str(text));
-        let mut document = Self { name: name.into(), text: text.into(), ..Self::default() };
         match parsed {
             // A file with nothing but comments.
             Ok(Value::Null) => document.raw = Value::Object(Map::new()),
@@ -52,7 +60,7 @@ impl Document {
                 return None;
             }
         }
-        for place in duplicates {
+        for place in gathered.duplicates {
             report.found(&document, &place, "this key a second time", "each key once");
         }
         let raw = document.raw.clone();
@@ -107,7 +115,7 @@ impl Document {
 
     /// The line of a place of the file.
     pub(crate) fn line(&self, place: &Place) -> Option<usize> {
-        lines::line_of(&self.text, place)
+        lines::line_of(&self.lines, place)
     }
 
     /// What stands at a place, in words; never a secret, and never what a placeholder stands for.
@@ -179,10 +187,21 @@ fn shortened(text: &str) -> String {
 }
 
 /// Reads any YAML value as JSON and remembers which keys came twice.
-struct Reader<'duplicates> {
+struct Reader<'read> {
     place: Place,
-    duplicates: &'duplicates mut Vec<Place>,
+    gathered: &'read mut Gathered,
 }
+
+/// What is gathered while a file is read.
+#[derive(Default)]
+struct Gathered {
+    duplicates: Vec<Place>,
+    /// How many values there are; anchors make many of few.
+    values: usize,
+}
+
+/// More values than any configuration has.
+const MOST_VALUES: usize = 30_000;
 
 /// Reads a key: any scalar, as text.
 struct Key(String);
@@ -191,6 +210,10 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.gathered.values += 1;
+        if self.gathered.values > MOST_VALUES {
+            return Err(D::Error::custom(format_args!("there are more than {MOST_VALUES} values")));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -235,8 +258,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut list = Vec::new();
         loop {
             let place = self.place.step(Step::Index(list.len()));
-            let Some(item) = items.next_element_seed(Reader { place, duplicates: &mut *self.duplicates })?
-            else {
+            let Some(item) = items.next_element_seed(Reader { place, gathered: &mut *self.gathered })? else {
                 return Ok(Value::Array(list));
             };
             list.push(item);
@@ -248,13 +270,13 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut merged = Vec::new();
         while let Some(Key(name)) = entries.next_key()? {
             let place = self.place.key(&name);
-            let value = entries
-                .next_value_seed(Reader { place: place.clone(), duplicates: &mut *self.duplicates })?;
+            let value =
+                entries.next_value_seed(Reader { place: place.clone(), gathered: &mut *self.gathered })?;
             match value {
                 // YAML's merge key: `<<: *anchor`, or a list of them.
                 Value::Object(_) if name == "<<" => merged.push(value),
                 Value::Array(values) if name == "<<" => merged.extend(values),
-                _ if map.contains_key(&name) => self.duplicates.push(place),
+                _ if map.contains_key(&name) => self.gathered.duplicates.push(place),
                 value => {
                     map.insert(name, value);
                 }

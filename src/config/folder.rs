@@ -2,7 +2,7 @@
 
 use crate::config::{
     document::Document, draft::AliasDraft, finding::Report, listen::outside, place::Place,
-    secret::Environment, shape,
+    secret::Environment, shape, text,
 };
 use std::{
     fs, io,
@@ -66,10 +66,10 @@ fn alias_file(path: &Path, environment: &Environment, report: &mut Report) -> Op
     }
     let is_alias = name.ends_with(".yaml") || name.ends_with(".yml");
     if !is_alias || !path.is_file() {
-        report.notices.push(format!("{shown}: not read; an alias is a file such as `db.yaml`"));
+        report.remark(format!("{shown}: not read; an alias is a file such as `db.yaml`"));
         return None;
     }
-    match fs::read_to_string(path) {
+    match text::read(path) {
         Ok(text) => parse(path, &text, environment, report),
         Err(error) => {
             let found = format!("a file that cannot be read ({error})");

@@ -4,12 +4,12 @@
 //! style (`{a: 1}`) it answers with the line where the braces begin, which is near enough for an editor.
 
 use crate::config::place::{Place, Step};
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The line, counted from 1, on which a place (or the nearest thing around it) stands.
-pub(crate) fn line_of(text: &str, place: &Place) -> Option<usize> {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let mut range = 0..lines.len();
+pub(crate) fn line_of(lines: &[String], place: &Place) -> Option<usize> {
+    let mut lines = Lines { lines, dashes: BTreeMap::new() };
+    let mut range = 0..lines.lines.len();
     let mut found = None;
     for step in place.steps() {
         let inner = match step {
@@ -23,48 +23,63 @@ pub(crate) fn line_of(text: &str, place: &Place) -> Option<usize> {
     found
 }
 
+/// Lines, some of which lost their dashes.
+struct Lines<'text> {
+    lines: &'text [String],
+    /// By line, where what is behind the last dash that was taken away begins.
+    dashes: BTreeMap<usize, usize>,
+}
+
+impl Lines<'_> {
+    /// What stands on a line, and how deep; `None` if nothing does.
+    fn content(&self, line: usize) -> Option<(usize, &str)> {
+        let text = &*self.lines[line];
+        let from = self.dashes.get(&line).copied().unwrap_or(0);
+        let content = text[from..].trim_start_matches(' ');
+        let is_something = !content.trim().is_empty() && !content.starts_with('#');
+        is_something.then(|| (text.len() - content.len(), content))
+    }
+
+    fn indent(&self, line: usize) -> Option<usize> {
+        self.content(line).map(|(indent, _)| indent)
+    }
+}
+
 /// The line of `name:` and the lines of its value.
-fn inside_key(lines: &[String], range: Range<usize>, name: &str) -> Option<(usize, Range<usize>)> {
-    let indent = range.clone().find_map(|line| indent(&lines[line]))?;
-    let at = range
-        .clone()
-        .find(|line| self::indent(&lines[*line]) == Some(indent) && opens(&lines[*line], name))?;
+fn inside_key(lines: &Lines<'_>, range: Range<usize>, name: &str) -> Option<(usize, Range<usize>)> {
+    let indent = range.clone().find_map(|line| lines.indent(line))?;
+    let is_it = |line: &usize| {
+        lines.content(*line).is_some_and(|(depth, content)| depth == indent && opens(content, name))
+    };
+    let at = range.clone().find(is_it)?;
     // A list may stand at the same depth as the key that it belongs to.
-    let end = (at + 1..range.end)
-        .find(|line| {
-            self::indent(&lines[*line])
-                .is_some_and(|depth| depth < indent || depth == indent && !is_item(&lines[*line]))
-        })
-        .unwrap_or(range.end);
+    let is_behind = |line: &usize| {
+        lines
+            .content(*line)
+            .is_some_and(|(depth, content)| depth < indent || depth == indent && !is_item(content))
+    };
+    let end = (at + 1..range.end).find(is_behind).unwrap_or(range.end);
     Some((at, at + 1..end))
 }
 
 /// The line of the item and its lines, its dash taken away so that its keys stand in one column.
-fn inside_item(lines: &mut [String], range: Range<usize>, index: usize) -> Option<(usize, Range<usize>)> {
-    let indent = range.clone().find_map(|line| indent(&lines[line]))?;
-    let items: Vec<usize> = range
-        .clone()
-        .filter(|line| self::indent(&lines[*line]) == Some(indent) && is_item(&lines[*line]))
-        .collect();
-    let at = *items.get(index)?;
-    let end = items.get(index + 1).copied().unwrap_or(range.end);
-    lines[at].replace_range(indent..=indent, " ");
+fn inside_item(lines: &mut Lines<'_>, range: Range<usize>, index: usize) -> Option<(usize, Range<usize>)> {
+    let indent = range.clone().find_map(|line| lines.indent(line))?;
+    let is_one = |line: &usize| {
+        lines.content(*line).is_some_and(|(depth, content)| depth == indent && is_item(content))
+    };
+    let mut items = range.clone().filter(is_one).skip(index);
+    let at = items.next()?;
+    let end = items.next().unwrap_or(range.end);
+    lines.dashes.insert(at, indent + 1);
     Some((at, at..end))
 }
 
-/// The depth of a line; `None` if nothing is on it.
-fn indent(line: &str) -> Option<usize> {
-    let content = line.trim_start_matches(' ');
-    (!content.trim().is_empty() && !content.starts_with('#')).then(|| line.len() - content.len())
+fn is_item(content: &str) -> bool {
+    content.trim_end() == "-" || content.starts_with("- ")
 }
 
-fn is_item(line: &str) -> bool {
-    let content = line.trim_start();
-    content == "-" || content.starts_with("- ")
-}
-
-fn opens(line: &str, name: &str) -> bool {
-    let content = line.trim_start();
+fn opens(content: &str, name: &str) -> bool {
     ["", "\"", "'"].iter().any(|quote| {
         content
             .strip_prefix(quote)
@@ -110,6 +125,7 @@ upstreams:
     #[case(Place::root().key("upstreams").key("db").key("missing"), Some(13))]
     #[case(Place::root().key("missing"), None)]
     fn places_have_lines(#[case] place: Place, #[case] line: Option<usize>) {
-        assert_eq!(line_of(TEXT, &place), line, "{place}");
+        let lines: Vec<_> = TEXT.lines().map(str::to_owned).collect();
+        assert_eq!(line_of(&lines, &place), line, "{place}");
     }
 }

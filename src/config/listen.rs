@@ -118,7 +118,7 @@ pub(crate) fn listen(listen: Option<&str>, with: &Circumstances<'_>, report: &mu
     if with.is_keyless && !is_loopback(&host) {
         refuse_keyless(&host, said, with.document, report);
     } else if with.is_keyless && with.is_litellm && matches!(said, Said::Default) {
-        report.notices.push(format!(
+        report.remark(format!(
             "{}: no key is configured, so only {LOOPBACK} is listened on, not LiteLLM's {EVERYWHERE}",
             with.document.name()
         ));

@@ -13,6 +13,7 @@ use crate::config::{
     secret::Trouble,
 };
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// What one import collects.
 pub(crate) struct Import<'load> {
@@ -21,7 +22,11 @@ pub(crate) struct Import<'load> {
     pub(crate) draft: Draft,
     /// The file with its placeholders filled in.
     value: Value,
+    /// Each line, by its pattern and text: which note it is.
+    known: BTreeMap<(String, String), usize>,
     notes: Vec<Note>,
+    /// The names of keys, and the number that each was given last.
+    names: BTreeMap<String, usize>,
 }
 
 /// One line at start, about one key wherever it stands.
@@ -40,7 +45,15 @@ pub(crate) fn recognises(raw: &Value) -> bool {
 /// Makes a draft of a LiteLLM file.
 pub(crate) fn import(document: &mut Document, report: &mut Report) -> Draft {
     let value = document.value().clone();
-    let mut import = Import { document, report, draft: Draft::default(), value, notes: Vec::new() };
+    let mut import = Import {
+        document,
+        report,
+        draft: Draft::default(),
+        value,
+        known: BTreeMap::new(),
+        notes: Vec::new(),
+        names: BTreeMap::new(),
+    };
     import.placeholders();
     import.top();
     import.general();
@@ -112,7 +125,8 @@ impl Import<'_> {
             };
         }
         let pattern = pattern.to_string();
-        match self.notes.iter_mut().find(|note| note.pattern == pattern && note.text == text) {
+        let index = *self.known.entry((pattern.clone(), text.clone())).or_insert(self.notes.len());
+        match self.notes.get_mut(index) {
             Some(note) => note.count += 1,
             None => self.notes.push(Note { pattern, text, first: place.clone(), count: 1 }),
         }
@@ -122,14 +136,9 @@ impl Import<'_> {
         for note in &self.notes {
             match note.count {
                 1 => self.report.notice(self.document, &note.first, &note.text),
-                count => {
-                    let line =
-                        self.document.line(&note.first).map(|line| format!(":{line}")).unwrap_or_default();
-                    let name = self.document.name();
-                    self.report
-                        .notices
-                        .push(format!("{name}{line}: {} ({count} times): {}", note.pattern, note.text));
-                }
+                count => self.report.notice_as(self.document, &note.first, |_| {
+                    format!("{} ({count} times): {}", note.pattern, note.text)
+                }),
             }
         }
     }
@@ -260,13 +269,14 @@ impl Import<'_> {
     /// One user may have several keys here; the logs need a name for each.
     fn distinguish(&mut self, key: &mut KeyDraft, place: &Place) {
         let Some(wanted) = key.name.clone().or_else(|| key.user.clone()) else { return };
-        let is_taken = |name: &str| self.draft.keys.iter().any(|other| other.name.as_deref() == Some(name));
         let mut name = wanted.clone();
-        let mut count = 1;
-        while is_taken(&name) {
+        let mut count = self.names.get(&wanted).copied().unwrap_or(1);
+        while self.names.contains_key(&name) {
             count += 1;
             name = format!("{wanted}-{count}");
         }
+        self.names.insert(wanted.clone(), count);
+        self.names.entry(name.clone()).or_insert(1);
         if name != wanted {
             self.note(place, format!("`{wanted}` has several keys; the logs call this one `{name}`"));
         }
@@ -278,12 +288,12 @@ impl Import<'_> {
 fn is_served(place: &Place) -> bool {
     let Some(Step::Key(section)) = place.steps().first() else { return true };
     let inner = place.steps().iter().skip(1).find_map(|step| match step {
-        Step::Key(name) => Some(name.as_str()),
+        Step::Key(name) => Some(&**name),
         Step::Index(_) => None,
     });
-    match section.as_str() {
+    match &**section {
         "mcp_servers" => match place.steps().get(2) {
-            Some(Step::Key(name)) => litellm_server::SERVED.contains(&name.as_str()),
+            Some(Step::Key(name)) => litellm_server::SERVED.contains(&&**name),
             _ => true,
         },
         "virtual_keys" => inner.is_none_or(|name| said(VIRTUAL_KEY, name).is_none()),

@@ -22,6 +22,7 @@ mod place;
 mod quantity;
 mod secret;
 mod shape;
+mod text;
 
 pub use alias::AliasConfig;
 pub use checked::{Config, Overrides};
@@ -40,10 +41,7 @@ use crate::{
         place::Place,
     },
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// The main file that is read if none is named.
 pub const MAIN_FILE: &str = "trunkline.yaml";
@@ -94,16 +92,15 @@ pub fn load_from(
     let mut config = checked::check(material, overrides, environment, &mut report);
     if !report.findings.is_empty() {
         in_reading_order(&mut report.findings);
-        return Err(Findings { findings: report.findings, notices: report.notices });
+        return Err(report.into_findings());
     }
     if config.aliases.is_empty() {
         let place =
             folder.as_deref().map_or_else(|| "mcp_servers".into(), |folder| folder.display().to_string());
-        report
-            .notices
-            .push(format!("no upstream is configured: write {place}/<alias>.yaml, or run `trunkline add`"));
+        let text = format!("no upstream is configured: write {place}/<alias>.yaml, or run `trunkline add`");
+        report.remark(text);
     }
-    config.notices = report.notices;
+    config.notices = report.into_findings().notices;
     config.file = file;
     config.folder = folder;
     Ok(config)
@@ -121,7 +118,7 @@ pub fn check_alias(
         .and_then(|file| checked::one_alias(file, names, &mut report));
     match alias {
         Some(alias) if report.findings.is_empty() => Ok(alias),
-        _ => Err(Findings { findings: report.findings, notices: report.notices }),
+        _ => Err(report.into_findings()),
     }
 }
 
@@ -144,7 +141,7 @@ fn in_reading_order(findings: &mut [Finding]) {
 /// The main file, and whether it could be read at all.
 fn main_document(path: &Path, environment: &Environment, report: &mut Report) -> (Document, bool) {
     let name = path.display().to_string();
-    let text = match fs::read_to_string(path) {
+    let text = match text::read(path) {
         Ok(text) => text,
         Err(error) => {
             let found = format!("a file that cannot be read ({error})");

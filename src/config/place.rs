@@ -1,7 +1,7 @@
 //! Where something stands inside a file, such as `keys[2].tools[0]`.
 
 use serde_json::Value;
-use std::fmt;
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// A path inside a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,7 +11,7 @@ pub(crate) struct Place(Vec<Step>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     /// Into a map.
-    Key(String),
+    Key(Arc<str>),
     /// Into a list.
     Index(usize),
 }
@@ -32,6 +32,9 @@ const SECRETS: &[&str] = &[
     "env",
     "environment_variables",
 ];
+
+/// What is shown of a key, in characters.
+const LONGEST: usize = 80;
 
 impl Place {
     /// The document itself.
@@ -78,9 +81,21 @@ impl Place {
     /// What stands here.
     pub(crate) fn resolve<'value>(&self, root: &'value Value) -> Option<&'value Value> {
         self.0.iter().try_fold(root, |value, step| match step {
-            Step::Key(name) => value.get(name),
+            Step::Key(name) => value.get(&**name),
             Step::Index(index) => value.get(index),
         })
+    }
+
+    /// Takes these keys out of the map that stands here.
+    pub(crate) fn prune_keys(&self, names: &[String], root: &mut Value) {
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let map = self.0.iter().try_fold(root, |value, step| match step {
+            Step::Key(name) => value.get_mut(&**name),
+            Step::Index(index) => value.get_mut(index),
+        });
+        if let Some(Value::Object(map)) = map {
+            map.retain(|name, _| !names.contains(name.as_str()));
+        }
     }
 
     /// Takes out what stands here: list elements take their whole list along, so that no index moves.
@@ -92,14 +107,14 @@ impl Place {
         let mut value = root;
         for step in &self.0[..last] {
             let next = match step {
-                Step::Key(name) => value.get_mut(name),
+                Step::Key(name) => value.get_mut(&**name),
                 Step::Index(index) => value.get_mut(index),
             };
             let Some(next) = next else { return };
             value = next;
         }
         if let (Value::Object(map), Step::Key(name)) = (value, &self.0[last]) {
-            map.shift_remove(name);
+            map.shift_remove(&**name);
         }
     }
 }
@@ -111,6 +126,10 @@ impl fmt::Display for Place {
         }
         for (position, step) in self.0.iter().enumerate() {
             match step {
+                Step::Key(name) if name.len() > LONGEST => {
+                    let short: String = name.chars().take(LONGEST).collect();
+                    write!(formatter, "[{short:?}…]")?;
+                }
                 Step::Index(index) => write!(formatter, "[{index}]")?,
                 Step::Key(name) if !is_plain(name) => write!(formatter, "[{name:?}]")?,
                 Step::Key(name) if position == 0 => formatter.write_str(name)?,

@@ -1,7 +1,8 @@
 //! The environment, and the placeholders that it fills: `${VAR}`, `${VAR:-default}`, `os.environ/VAR`,
 //! and `VAR_FILE` in place of `VAR`.
 
-use std::{collections::BTreeMap, ffi::OsString, fs};
+use crate::config::text;
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 /// The variables that a configuration may use: taken once, so that a test can bring its own.
 #[derive(Clone, Default)]
@@ -56,7 +57,7 @@ impl Environment {
         }
         let from = format!("{variable}_FILE");
         let Some(path) = self.0.get(&from).filter(|path| !path.is_empty()) else { return Ok(set.cloned()) };
-        match fs::read_to_string(path) {
+        match text::read(Path::new(path)) {
             Ok(content) => Ok(Some(content.trim_end_matches(['\r', '\n']).into())),
             Err(error) => Err(Trouble::File { variable: from, reason: format!("{path}: {error}") }),
         }

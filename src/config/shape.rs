@@ -44,9 +44,7 @@ pub(crate) fn read<T: JsonSchema + DeserializeOwned + Default>(
         describe(document, &schema, &error, &place, report);
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
-                for name in unexpected {
-                    place.key(name).prune(&mut value);
-                }
+                place.prune_keys(unexpected, &mut value);
             }
             // Everything is optional for serde.
             Kind::Required { .. } => {}
@@ -75,11 +73,14 @@ fn describe(
                 .and_then(Value::as_object)
                 .map(|properties| properties.keys().map(String::as_str).collect())
                 .unwrap_or_default();
+            let expected = format!("one of {}", known.join(", "));
             for name in unexpected {
-                let expected = format!("one of {}", known.join(", "));
+                // A name that long is nobody's slip.
+                let is_worth = !report.is_full() && name.len() < 100;
+                let meant = if is_worth { nearest(name, known.iter().copied()) } else { None };
                 let finding =
-                    report.found(document, &place.key(name), "a key that means nothing here", expected);
-                if let Some(meant) = nearest(name, known.iter().copied()) {
+                    report.found(document, &place.key(name), "a key that means nothing here", &*expected);
+                if let Some(meant) = meant {
                     finding.hint(format!("did you mean `{meant}`?"));
                 }
             }
@@ -132,7 +133,7 @@ fn node<'schema>(root: &'schema Value, place: &Place) -> Option<&'schema Value> 
         let next = match step {
             Step::Key(name) => node
                 .get("properties")
-                .and_then(|properties| properties.get(name))
+                .and_then(|properties| properties.get(&**name))
                 .or_else(|| node.get("additionalProperties")),
             Step::Index(_) => node.get("items"),
         }?;
