@@ -45,6 +45,12 @@ pub(crate) fn token(
     report: &mut Report,
 ) -> Option<SecretString> {
     let given = secret(given, document, place, report)?;
+    if is_bare_variable(given.expose_secret()) {
+        report
+            .found(document, place, "the name of a variable without braces", "`${VARIABLE}`")
+            .hint("without braces the name itself would be the secret, and anybody could guess it");
+        return None;
+    }
     if is_token(given.expose_secret()) {
         return Some(given);
     }
@@ -52,6 +58,13 @@ pub(crate) fn token(
         .found(document, place, "a secret with a space or a character that HTTP headers cannot have", TOKEN)
         .hint("look for a line break or for quotes that were not meant");
     None
+}
+
+/// Whether a text looks like `$VARIABLE`, which shells fill in and files do not.
+fn is_bare_variable(text: &str) -> bool {
+    let Some(name) = text.strip_prefix('$') else { return false };
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn is_token(text: &str) -> bool {
@@ -156,6 +169,19 @@ pub(crate) fn compare(keys: &Settings, aliases: &[String], document: &Document, 
             let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
             let place = Place::root().key("keys").index(index).key("aliases");
             report.notice(document, &place, format!("no alias is called `{glob}`{meant}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_bare_variable;
+
+    #[test]
+    fn a_variable_without_braces_is_no_secret() {
+        assert!(is_bare_variable("$TRUNKLINE_MASTER_KEY") && is_bare_variable("$KEY2"));
+        for text in ["", "$", "$ecret", "KEY", "${KEY}", "$KEY!", "pa$SWORD"] {
+            assert!(!is_bare_variable(text), "{text}");
         }
     }
 }

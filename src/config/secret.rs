@@ -154,7 +154,7 @@ impl Trouble {
                 format!("`{variable}`, which is not set"),
                 "a variable of the environment",
                 format!(
-                    "set {variable}, or {variable}_FILE to a file with the value in it, or write ${{{variable}:-default}}"
+                    "set {variable}, or {variable}_FILE to a file with the value in it, or write ${{{variable}:-…}}"
                 ),
             ),
             Self::File { variable, reason } => (

@@ -2,7 +2,7 @@
 
 use crate::{
     front::{Front, reply},
-    upstream::{State as UpstreamState, Upstream, settings::Transport},
+    upstream::{State as UpstreamState, Upstream},
 };
 use axum::{
     extract::State,
@@ -67,11 +67,7 @@ fn describe(upstream: &Upstream) -> Value {
         body["code"] = fault.reason().into();
     }
     if let Some(offer) = upstream.offer() {
-        body["transport"] = match offer.transport {
-            Transport::Sse => "sse",
-            Transport::Http | Transport::Auto => "http",
-        }
-        .into();
+        body["transport"] = offer.transport.as_str().into();
         body["protocol"] = offer.welcome.version.as_str().into();
         body["keeps_sessions"] = offer.has_session.into();
     }

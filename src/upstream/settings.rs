@@ -85,6 +85,17 @@ pub struct Timeouts {
     pub refresh: Duration,
 }
 
+impl Transport {
+    /// As configuration files write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Sse => "sse",
+            Self::Http => "http",
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {

@@ -112,8 +112,8 @@ impl Supervisor {
             is_news
         });
         if is_news {
-            let transport = link.transport();
-            tracing::info!(alias = %inner.alias, tools, ?transport, version = link.welcome.version.as_str(), "upstream ready");
+            let transport = link.transport().as_str();
+            tracing::info!(alias = %inner.alias, tools, transport, version = link.welcome.version.as_str(), "upstream ready");
             inner.changed.notify_one();
         }
         Ok(())
