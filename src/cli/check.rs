@@ -3,7 +3,7 @@
 use crate::{
     cli::{ConfigFile, complain, say},
     config::{AliasConfig, Config, Overrides},
-    upstream::settings::{Credential, Transport},
+    upstream::settings::Credential,
 };
 use clap::Args;
 use std::{fmt::Write as _, process::ExitCode};
@@ -80,11 +80,7 @@ fn summary(config: &Config) -> String {
 }
 
 fn describe(alias: &AliasConfig) -> String {
-    let transport = match alias.upstream.transport {
-        Transport::Auto => "auto",
-        Transport::Sse => "sse",
-        Transport::Http => "http",
-    };
+    let transport = alias.upstream.transport.as_str();
     let credential = match &alias.upstream.credential {
         Credential::None => "",
         Credential::Bearer(_) => ", bearer token",

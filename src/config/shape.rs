@@ -41,6 +41,17 @@ pub(crate) fn read<T: JsonSchema + DeserializeOwned + Default>(
     let whole = value.clone();
     for error in validator.iter_errors(&whole) {
         let place = place_of(error.instance_path());
+        // What a placeholder could not fill in was told already, and is missing only because of that.
+        let is_told = match error.kind() {
+            Kind::Required { property } => {
+                let missing = place.key(property.as_str().unwrap_or_default());
+                document.troubles().iter().any(|(place, _)| *place == missing)
+            }
+            _ => false,
+        };
+        if is_told {
+            continue;
+        }
         describe(document, &schema, &error, &place, report);
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
