@@ -66,11 +66,12 @@ pub(crate) struct Lease(Arc<Slot>, Lane);
 impl Affinity {
     /// Which session a caller gets, given whether the upstream keeps any.
     pub(crate) fn of(caller: &Caller, mode: SessionMode, has_session: bool) -> Self {
-        match mode {
-            _ if Self::is_shared(mode, has_session) => Self::Shared,
-            SessionMode::Shared => Self::Shared,
-            SessionMode::Auto | SessionMode::Client => Self::Session(caller.session),
-            SessionMode::Key => Self::Key(caller.key),
+        if Self::is_shared(mode, has_session) {
+            Self::Shared
+        } else if mode == SessionMode::Key {
+            Self::Key(caller.key)
+        } else {
+            Self::Session(caller.session)
         }
     }
 
