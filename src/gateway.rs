@@ -134,7 +134,7 @@ async fn sweep(relay: Relay, sessions: Arc<Table>, stop: CancellationToken) {
     let mut clock = interval(sessions.sweep_interval());
     while stop.run_until_cancelled(clock.tick()).await.is_some() {
         for session in sessions.sweep() {
-            tracing::info!(client = session.client, key = session.identity.name, "idle session ended");
+            tracing::info!(client = session.client(), key = session.identity.name, "idle session ended");
             relay.release(&session, Lane(0));
         }
     }

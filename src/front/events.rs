@@ -1,10 +1,14 @@
-//! Event streams to clients: of one call, of a session, and the legacy stream that is both.
+//! Event streams to clients: of one request, of several, and a session's own.
 
 use crate::{
     front::{Front, reply},
-    protocol::call::{Detached, Events},
-    session::table::Open,
-    wire::{message::Answer, sse},
+    protocol::{
+        call::{Detached, Event, Events},
+        stream::{Reader, Stream},
+        version::Version,
+    },
+    session::table::{Open, Session},
+    wire::sse,
 };
 use axum::{
     body::Body,
@@ -15,106 +19,153 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
-use std::{convert::Infallible, time::Duration};
-use tokio::{sync::mpsc, time::sleep};
+use futures_util::stream;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// What a call's stream does next.
-enum Phase {
-    First(Bytes, Box<Phase>),
-    Going(Detached),
-    /// The answer is there; what came before it goes first.
-    Last(Answer, mpsc::Receiver<Bytes>),
-    Over,
+/// Puts what comes back for requests on a stream, and ends it with the last answer.
+struct Pump {
+    session: Arc<Session>,
+    stream: Arc<Stream>,
+    /// Requests that are not answered yet.
+    left: Arc<AtomicUsize>,
 }
 
-/// The stream of one call: notices, then the answer.
-pub(super) fn stream(front: &Front, first: Option<Bytes>, events: Events) -> Response {
-    let going = Phase::Going(events.detach());
-    run(
-        front,
-        match first {
-            Some(first) => Phase::First(first, Box::new(going)),
-            None => going,
-        },
-    )
+/// The stream of one request, of which `first` was taken already, or of several.
+pub(super) fn stream(front: &Front, session: &Arc<Session>, first: Option<Event>, all: Vec<Events>) -> Response {
+    let (number, stream) = session.replay.open();
+    let left = Arc::new(AtomicUsize::new(all.len()));
+    let mut first = first;
+    for events in all {
+        let (session, stream, left) = (session.clone(), stream.clone(), left.clone());
+        tokio::spawn(Pump { session, stream, left }.run(first.take(), events.detach()));
+    }
+    follow(front, session, number, &stream, None)
 }
 
-/// The stream of a call whose answer is there already, with what came in the same moment.
-pub(super) fn last(front: &Front, first: Bytes, answer: Answer, notices: mpsc::Receiver<Bytes>) -> Response {
-    run(front, Phase::First(first, Box::new(Phase::Last(answer, notices))))
-}
+// === impl Pump ===
 
-fn run(front: &Front, phase: Phase) -> Response {
-    let keep_alive = front.0.settings.keep_alive;
-    response(stream::unfold(phase, move |phase| next(phase, keep_alive)))
-}
+impl Pump {
+    async fn run(self, first: Option<Event>, events: Detached) {
+        let Detached { mut answer, mut notices } = events;
+        if let Some(first) = first {
+            self.put(first).await;
+        }
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(event) = notices.recv() => self.put(event).await,
+                answer = &mut answer => break answer.ok().flatten(),
+            }
+        };
+        while let Ok(event) = notices.try_recv() {
+            self.put(event).await;
+        }
+        // Without an answer the client took the request back: there is nothing more to say.
+        if let Some(answer) = answer
+            && !self.stream.insist(answer.bytes().clone())
+        {
+            let bytes = answer.bytes().len();
+            tracing::warn!(client = self.session.client(), bytes, "nobody reads an answer and there is no room to keep it; it is lost");
+        }
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.stream.finish();
+            self.session.replay.tidy();
+        }
+    }
 
-async fn next(phase: Phase, keep_alive: Duration) -> Option<(Result<Bytes, Infallible>, Phase)> {
-    let (bytes, phase) = match phase {
-        Phase::First(first, then) => (sse::encode("message", &first), *then),
-        Phase::Going(mut events) => tokio::select! {
-            biased;
-            Some(notice) = events.notices.recv() => (sse::encode("message", &notice), Phase::Going(events)),
-            // Without an answer the client took the call back: there is nothing more to say.
-            answer = &mut events.answer => finish(answer.ok().flatten()?, events.notices),
-            () = sleep(keep_alive) => (Bytes::from_static(sse::KEEP_ALIVE), Phase::Going(events)),
-        },
-        Phase::Last(answer, notices) => finish(answer, notices),
-        Phase::Over => return None,
-    };
-    Some((Ok(bytes), phase))
-}
-
-fn finish(answer: Answer, mut notices: mpsc::Receiver<Bytes>) -> (Bytes, Phase) {
-    match notices.try_recv() {
-        Ok(notice) => (sse::encode("message", &notice), Phase::Last(answer, notices)),
-        Err(_) => (sse::encode("message", answer.bytes()), Phase::Over),
+    async fn put(&self, event: Event) {
+        match event {
+            Event::Notice(notice) => {
+                if !self.stream.send(notice).await {
+                    tracing::info!(client = self.session.client(), "a client does not read; a notice for it is lost");
+                }
+            }
+            Event::Ask(ask) => self.session.inbox.asked.put(ask, &self.stream),
+        }
     }
 }
 
-/// A session's own stream, until the session ends, somebody else listens, or the gateway stops.
-pub(super) struct Listening<Guard> {
-    /// What is sent first, such as the `endpoint` event.
-    pub(super) first: Option<Bytes>,
-    /// What is sent after it.
-    pub(super) messages: mpsc::Receiver<Bytes>,
-    /// Keeps the session from being idle.
-    pub(super) open: Open,
-    /// Dropped with the stream.
-    pub(super) guard: Guard,
-    /// Ends it.
-    pub(super) stop: CancellationToken,
+/// The response that follows a stream of the session's calls, from the beginning or behind the message of that number.
+pub(super) fn follow(
+    front: &Front,
+    session: &Arc<Session>,
+    number: u64,
+    stream: &Arc<Stream>,
+    after: Option<u64>,
+) -> Response {
+    let settings = &front.0.settings;
+    // Earlier revisions know no events without data, and there are clients that take exception to them.
+    let is_primed = session.version().is_some_and(|version| version >= Version::V2025_11_25);
+    let reader = stream.read(after);
+    let first = is_primed.then(|| sse::priming(number, stream.position(), settings.retry));
+    following(Following {
+        first,
+        stream: Some(number),
+        reader,
+        _kept: Kept { _open: session.open_stream(), _guard: () },
+        stop: CancellationToken::new(),
+        keep_alive: settings.keep_alive,
+    })
 }
 
-/// The response that is a session's own stream.
-pub(super) fn listening<Guard: Send + 'static>(front: &Front, listening: Listening<Guard>) -> Response {
-    let keep_alive = front.0.settings.keep_alive;
-    response(stream::unfold(listening, move |mut listening| async move {
-        // Owned by the stream, so that both live as long as it does.
-        let _ = (&listening.open, &listening.guard);
-        let bytes = match listening.first.take() {
+/// A stream and who follows it, until it ends, somebody else follows it, or the gateway stops.
+pub(super) struct Following<Guard> {
+    /// What is sent first, such as the `endpoint` event.
+    pub(super) first: Option<Bytes>,
+    /// The number that stands in the ids of its events; without one they have none.
+    pub(super) stream: Option<u64>,
+    pub(super) reader: Reader,
+    pub(super) _kept: Kept<Guard>,
+    /// Ends it.
+    pub(super) stop: CancellationToken,
+    /// A comment is sent when nothing came for so long.
+    pub(super) keep_alive: Duration,
+}
+
+/// What lives as long as the response does.
+pub(super) struct Kept<Guard> {
+    /// Keeps the session from being idle.
+    pub(super) _open: Open,
+    /// Dropped with the response.
+    pub(super) _guard: Guard,
+}
+
+/// The response that follows a stream.
+pub(super) fn following<Guard: Send + 'static>(following: Following<Guard>) -> Response {
+    let events = stream::unfold(following, |mut following| async move {
+        let bytes = match following.first.take() {
             Some(first) => first,
             None => tokio::select! {
-                message = listening.messages.recv() => sse::encode("message", &message?),
-                () = listening.stop.cancelled() => return None,
-                () = sleep(keep_alive) => Bytes::from_static(sse::KEEP_ALIVE),
+                message = following.reader.next() => {
+                    let (number, message) = message?;
+                    match following.stream {
+                        Some(stream) => sse::message(stream, number, &message),
+                        None => sse::encode("message", &message),
+                    }
+                }
+                () = following.stop.cancelled() => return None,
+                () = sleep(following.keep_alive) => Bytes::from_static(sse::KEEP_ALIVE),
             },
         };
-        Some((Ok(bytes), listening))
-    }))
+        Some((Ok::<_, Infallible>(bytes), following))
+    });
+    let mut response = Response::new(Body::from_stream(events));
+    mark(&mut response);
+    response
 }
 
 /// A stream that ends without a message.
 pub(super) fn nothing() -> Response {
     let mut response = reply::empty(StatusCode::OK);
-    mark(&mut response);
-    response
-}
-
-fn response(events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
-    let mut response = Response::new(Body::from_stream(events));
     mark(&mut response);
     response
 }

@@ -2,7 +2,8 @@
 
 use crate::{
     front::{Front, events},
-    protocol::call::Events,
+    protocol::call::{Answering, Event, Events},
+    session::table::Session,
     wire::{error::Failure, message::Answer, raw::Raw},
 };
 use axum::{
@@ -15,7 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::Serialize;
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 use tokio::time::sleep;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -49,32 +50,33 @@ pub(super) fn failure(failure: &Failure, id: Option<&Raw>) -> Response {
 }
 
 /// Waits for the answer: plain JSON if it comes soon and alone, else an event stream.
-pub(super) async fn events(front: &Front, events: Events) -> Response {
+pub(super) async fn events(front: &Front, session: &Arc<Session>, events: Events) -> Response {
     let Events { mut answer, mut notices } = events;
     let early = {
         let mut patience = pin!(sleep(front.0.settings.stream_after));
         tokio::select! {
             biased;
-            Some(notice) = notices.recv() => Early::Notice(notice),
+            Some(event) = notices.recv() => Early::Event(event),
             answer = &mut answer => Early::Answer(answer),
             () = &mut patience => Early::Nothing,
         }
     };
+    let stream = |first, events| events::stream(front, session, first, vec![events]);
     match early {
         Early::Answer(Some(answer)) => match notices.try_recv() {
             // Notices go before the answer, also those that came in the same moment.
-            Ok(notice) => events::last(front, notice, answer, notices),
+            Ok(event) => stream(Some(event), Events { answer: Answering::ready(answer), notices }),
             Err(_) => bytes(StatusCode::OK, answer.bytes().clone()),
         },
         // The client took the call back: there is nothing to say.
         Early::Answer(None) => events::nothing(),
-        Early::Notice(notice) => events::stream(front, Some(notice), Events { answer, notices }),
-        Early::Nothing => events::stream(front, None, Events { answer, notices }),
+        Early::Event(event) => stream(Some(event), Events { answer, notices }),
+        Early::Nothing => stream(None, Events { answer, notices }),
     }
 }
 
 enum Early {
-    Notice(Bytes),
+    Event(Event),
     Answer(Option<Answer>),
     Nothing,
 }

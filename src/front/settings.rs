@@ -20,6 +20,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// A comment is sent on a quiet event stream this often.
     pub keep_alive: Duration,
+    /// How long a client is told to wait before it takes up a stream that was cut.
+    pub retry: Duration,
     /// A call that is not answered by then gets an event stream in place of plain JSON.
     pub stream_after: Duration,
     /// The most connections at once.
@@ -40,6 +42,7 @@ impl Default for Settings {
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_mins(1),
             keep_alive: Duration::from_secs(15),
+            retry: Duration::from_secs(1),
             stream_after: Duration::from_secs(5),
             max_connections: 32_768,
             max_batch: 100,

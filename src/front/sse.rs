@@ -4,15 +4,14 @@ use crate::{
     front::{
         Front,
         door::{Turned, accepts_events, turn, waits},
-        events::{self, Listening},
+        events::{self, Following, Kept},
         reply,
         scope::Names,
-        streamable::{invalid_answer, note},
+        streamable::{invalid_answer, take_answer},
     },
     protocol::{
-        call::{Detached, Events},
+        call::{Detached, Event, Events},
         handshake,
-        version::Version,
     },
     session::table::{Endpoint, Session, Transport},
     wire::{
@@ -72,17 +71,21 @@ fn open(front: Front, names: Names, request: &HttpRequest) -> Result<Response, T
     let narrowed = front.header_scope(&identity, &path, headers).map_err(|failure| turn(&failure))?;
     let endpoint =
         Endpoint { transport: Transport::Sse, scope: narrowed.unwrap_or_else(|| path.clone()), path };
-    let session = front.0.sessions.open(identity, endpoint, "HTTP+SSE".into(), None).map_err(|full| {
+    let session = front.0.sessions.open(identity, endpoint).map_err(|full| {
         turn(&Failure::exhausted("too_many_sessions", full.to_string()).hint("try again later"))
     })?;
     tracing::info!(key = session.identity.name, "HTTP+SSE session opened");
-    let (messages, open) = (session.inbox.listen(), session.open_stream());
     // Relative to the origin: whatever proxy stands in front, the client posts to where it came from.
     let endpoint = format!("/messages?sessionId={}", session.id);
-    let first = Some(sse::encode("endpoint", endpoint.as_bytes()));
-    let stop = front.0.stop.clone();
-    let guard = Bound { front: front.clone(), session };
-    Ok(events::listening(&front, Listening { first, messages, open, guard, stop }))
+    let (reader, open) = (session.inbox.stream.read(None), session.open_stream());
+    Ok(events::following(Following {
+        first: Some(sse::encode("endpoint", endpoint.as_bytes())),
+        stream: None,
+        reader,
+        stop: front.0.stop.clone(),
+        keep_alive: front.0.settings.keep_alive,
+        _kept: Kept { _open: open, _guard: Bound { front, session } },
+    }))
 }
 
 async fn take(
@@ -112,7 +115,7 @@ async fn take(
     })?;
     let body = front.read(&parts.headers, body).await?;
     match front.parse(&body)? {
-        Body::One(message) => front.take_legacy(&session, message)?,
+        Body::One(message) => front.take_legacy(&session, message).await?,
         Body::Batch(parts) => {
             if session.version().is_some_and(|version| !version.has_batches()) {
                 let message = "Invalid request: this session's protocol version has no batches";
@@ -120,7 +123,7 @@ async fn take(
             }
             for part in parts {
                 match part {
-                    Ok(message) => front.take_legacy(&session, message)?,
+                    Ok(message) => front.take_legacy(&session, message).await?,
                     Err(invalid) => deliver(&session, room(&session)?, invalid_answer(&invalid)),
                 }
             }
@@ -132,31 +135,31 @@ async fn take(
 // === impl Front ===
 
 impl Front {
-    fn take_legacy(&self, session: &Arc<Session>, message: Message) -> Result<(), Turned> {
+    async fn take_legacy(&self, session: &Arc<Session>, message: Message) -> Result<(), Turned> {
         match message {
             Message::Request(request) if request.method == Method::Initialize => {
-                deliver(session, room(session)?, self.initialize_legacy(session, &request).bytes().clone());
+                deliver(session, room(session)?, self.initialize_legacy(session, &request).await.bytes().clone());
             }
             Message::Request(request) => {
                 let room = room(session)?;
                 let events = self.0.relay.handle(self.0.lane, session, request);
                 tokio::spawn(forward(session.clone(), room, events));
             }
-            Message::Notice(notice) => note(session, &notice),
-            Message::Answer(answer) => {
-                tracing::debug!(id = %answer.id(), "a client answered what nobody asked");
-            }
+            Message::Notice(notice) => self.note(session, &notice),
+            Message::Answer(answer) => take_answer(session, answer),
         }
         Ok(())
     }
 
-    fn initialize_legacy(&self, session: &Session, request: &Request) -> Answer {
+    async fn initialize_legacy(&self, session: &Session, request: &Request) -> Answer {
         match handshake::read_hello(request.params().as_ref()) {
             Ok(hello) => {
-                let version = session.agree(Version::negotiate(&hello.requested));
-                let (client, key) = (&hello.client, &session.identity.name);
+                let (identity, scope) = (&session.identity, &session.endpoint.scope);
+                self.0.relay.settle(identity, scope).await;
+                let version = session.introduce(hello);
+                let (client, key) = (session.client(), &identity.name);
                 tracing::info!(client, key, version = version.as_str(), "HTTP+SSE client introduced itself");
-                Answer::result(&request.id(), &self.0.relay.welcome(version, &session.endpoint.scope))
+                Answer::result(&request.id(), &self.0.relay.welcome(version, identity, scope))
             }
             Err(reason) => Answer::error(&request.id(), &Failure::invalid_params(reason).object()),
         }
@@ -169,30 +172,31 @@ async fn forward(session: Arc<Session>, _room: OwnedSemaphorePermit, events: Eve
     let answer = loop {
         tokio::select! {
             biased;
-            Some(notice) = notices.recv() => send(&session, notice).await,
+            Some(event) = notices.recv() => pass(&session, event).await,
             answer = &mut answer => break answer.ok().flatten(),
         }
     };
-    while let Ok(notice) = notices.try_recv() {
-        send(&session, notice).await;
+    while let Ok(event) = notices.try_recv() {
+        pass(&session, event).await;
     }
     // Without an answer the client took the call back.
     if let Some(answer) = answer {
-        send(&session, answer.bytes().clone()).await;
+        session.inbox.stream.send(answer.bytes().clone()).await;
     }
 }
 
-async fn send(session: &Session, bytes: Bytes) {
-    if let Some(listener) = session.inbox.sender() {
+async fn pass(session: &Session, event: Event) {
+    match event {
         // The client is gone: its session ends, and with it everything that was meant for it.
-        let _ = listener.send(bytes).await;
+        Event::Notice(notice) => drop(session.inbox.stream.send(notice).await),
+        Event::Ask(ask) => session.inbox.ask(ask),
     }
 }
 
 fn deliver(session: &Arc<Session>, room: OwnedSemaphorePermit, bytes: Bytes) {
     let session = session.clone();
     tokio::spawn(async move {
-        send(&session, bytes).await;
+        session.inbox.stream.send(bytes).await;
         drop(room);
     });
 }

@@ -4,23 +4,23 @@ use crate::{
     front::{
         Front,
         door::{Turned, accepts_both, accepts_events, turn, waits},
-        events::{self, Listening},
+        events::{self, Following, Kept},
         reply,
         scope::Names,
     },
     policy::identity::Identity,
     protocol::{
-        call::Events,
+        call::{Event, Events},
         handshake,
         version::{STATELESS, Version},
     },
     session::table::{Endpoint, Session, Transport},
     wire::{
         error::Failure,
-        message::{Body, Invalid, Message, Notice, Request, excerpt},
+        message::{Answer, Body, Invalid, Message, Notice, Request, excerpt},
         method::Method,
-        params,
         raw::Raw,
+        sse,
     },
 };
 use axum::{
@@ -35,6 +35,9 @@ use std::sync::Arc;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The number of a session's own stream, among those of its calls.
+const OWN_STREAM: u64 = 0;
 
 /// What a request is about, once it was let in.
 struct Visit {
@@ -87,11 +90,16 @@ fn listen(front: &Front, names: Names, request: HttpRequest) -> Result<Response,
     accepts_events(&visit.headers)?;
     visit.check_version()?;
     let session = visit.session()?;
-    let (messages, open) = (session.inbox.listen(), session.open_stream());
-    let stop = visit.front.0.stop.clone();
-    // A first comment tells proxies and clients at once that the stream stands.
-    let first = Some(Bytes::from_static(crate::wire::sse::KEEP_ALIVE));
-    Ok(events::listening(&visit.front, Listening { first, messages, open, guard: (), stop }))
+    match visit.last_event()? {
+        Some((number, after)) if number != OWN_STREAM => {
+            let stream = session.replay.find(number).ok_or_else(|| {
+                let message = "Invalid request: the stream of `Last-Event-ID` is not kept any more";
+                turn(&Failure::invalid_request("stream_gone", message).hint("send the request again"))
+            })?;
+            Ok(events::follow(front, &session, number, &stream, Some(after)))
+        }
+        after => Ok(visit.own_stream(&session, after.map(|(_, after)| after))),
+    }
 }
 
 // === impl Visit ===
@@ -108,42 +116,72 @@ impl Visit {
         Ok(Self { front: front.clone(), identity, headers: parts.headers, endpoint, is_narrowed })
     }
 
+    /// The session's own stream; who listened to it before hears nothing more.
+    fn own_stream(&self, session: &Arc<Session>, after: Option<u64>) -> Response {
+        let settings = &self.front.0.settings;
+        let stream = &session.inbox.stream;
+        let reader = stream.read(after);
+        let is_primed = session.version().is_some_and(|version| version >= Version::V2025_11_25);
+        let first = if is_primed {
+            sse::priming(OWN_STREAM, stream.position(), settings.retry)
+        } else {
+            // A comment tells proxies and clients at once that the stream stands.
+            Bytes::from_static(sse::KEEP_ALIVE)
+        };
+        events::following(Following {
+            first: Some(first),
+            stream: Some(OWN_STREAM),
+            reader,
+            _kept: Kept { _open: session.open_stream(), _guard: () },
+            stop: self.front.0.stop.clone(),
+            keep_alive: settings.keep_alive,
+        })
+    }
+
+    /// The stream and the number of the event that the client saw last, if it says so.
+    fn last_event(&self) -> Result<Option<(u64, u64)>, Turned> {
+        let Some(id) = self.headers.get(LAST_EVENT_ID) else { return Ok(None) };
+        let place = id.to_str().ok().and_then(sse::place);
+        place.map(Some).ok_or_else(|| {
+            let message = "Invalid request: `Last-Event-ID` is not the id of an event of this session";
+            turn(&Failure::invalid_request("last_event_id", message).hint("leave the header out to listen anew"))
+        })
+    }
+
     async fn one(self, message: Message) -> Result<Response, Turned> {
         match message {
             Message::Request(request) if request.method == Method::Initialize => {
-                Ok(self.initialize(&request))
+                Ok(self.initialize(&request).await)
             }
             Message::Request(request) if request.method == Method::Discover => Ok(fall_back(&request)),
             Message::Request(request) => {
                 self.check_version()?;
                 let session = self.session_for(Some(&request.id()))?;
                 let events = self.front.0.relay.handle(self.front.0.lane, &session, request);
-                Ok(reply::events(&self.front, events).await)
+                Ok(reply::events(&self.front, &session, events).await)
             }
             Message::Notice(notice) => {
                 self.check_version()?;
-                note(&*self.session()?, &notice);
+                self.front.note(&self.session()?, &notice);
                 Ok(reply::empty(StatusCode::ACCEPTED))
             }
             Message::Answer(answer) => {
                 self.check_version()?;
-                let session = self.session()?;
-                tracing::debug!(client = session.client, id = %answer.id(), "a client answered what nobody asked");
+                take_answer(&*self.session()?, answer);
                 Ok(reply::empty(StatusCode::ACCEPTED))
             }
         }
     }
 
-    fn initialize(self, request: &Request) -> Response {
+    async fn initialize(self, request: &Request) -> Response {
         let id = request.id();
         let hello = match handshake::read_hello(request.params().as_ref()) {
             Ok(hello) => hello,
             Err(reason) => return reply::failure(&Failure::invalid_params(reason), Some(&id)),
         };
-        let version = Version::negotiate(&hello.requested);
-        let result = self.front.0.relay.welcome(version, &self.endpoint.scope);
-        let sessions = &self.front.0.sessions;
-        let session = match sessions.open(self.identity, self.endpoint, hello.client, Some(version)) {
+        self.front.0.relay.settle(&self.identity, &self.endpoint.scope).await;
+        let scope = self.endpoint.scope.clone();
+        let session = match self.front.0.sessions.open(self.identity.clone(), self.endpoint) {
             Ok(session) => session,
             Err(full) => {
                 let failure =
@@ -151,13 +189,15 @@ impl Visit {
                 return reply::failure(&failure, Some(&id));
             }
         };
+        let version = session.introduce(hello);
+        let result = self.front.0.relay.welcome(version, &self.identity, &scope);
         tracing::info!(
-            client = session.client,
+            client = session.client(),
             key = session.identity.name,
             version = version.as_str(),
             "session opened"
         );
-        let answer = crate::wire::message::Answer::result(&id, &result);
+        let answer = Answer::result(&id, &result);
         let mut response = reply::bytes(StatusCode::OK, answer.bytes().clone());
         // Hexadecimal digits are legal in a header.
         if let Ok(value) = HeaderValue::from_str(&session.id) {
@@ -184,19 +224,23 @@ impl Visit {
                     let failure =
                         Failure::invalid_request("batch", "Invalid request: `initialize` stands alone");
                     answers.push(
-                        crate::wire::message::Answer::error(&request.id(), &failure.object()).bytes().clone(),
+                        Answer::error(&request.id(), &failure.object()).bytes().clone(),
                     );
                 }
                 Ok(Message::Request(request)) => {
                     events.push(self.front.0.relay.handle(self.front.0.lane, &session, request));
                 }
-                Ok(Message::Notice(notice)) => note(&session, &notice),
-                Ok(Message::Answer(_)) => {}
+                Ok(Message::Notice(notice)) => self.front.note(&session, &notice),
+                Ok(Message::Answer(answer)) => take_answer(&session, answer),
                 Err(invalid) => answers.push(invalid_answer(&invalid)),
             }
         }
         if events.is_empty() && answers.is_empty() {
             return Ok(reply::empty(StatusCode::ACCEPTED));
+        }
+        if answers.is_empty() && session.inbox.hello().is_some_and(|(hello, _)| hello.offers.any()) {
+            // There is no asking in the middle of an array.
+            return Ok(events::stream(&self.front, &session, None, events));
         }
         let room = self.front.0.settings.body_limit / events.len().max(1);
         answers.extend(
@@ -258,7 +302,12 @@ impl Front {
     pub(super) fn end(&self, session: &Session) {
         self.0.sessions.end(session);
         self.0.relay.release(session, self.0.lane);
-        tracing::info!(client = session.client, key = session.identity.name, "session ended");
+        tracing::info!(client = session.client(), key = session.identity.name, "session ended");
+    }
+
+    /// Takes a client's notification to where it belongs.
+    pub(super) fn note(&self, session: &Arc<Session>, notice: &Notice) {
+        self.0.relay.note(self.0.lane, session, notice);
     }
 }
 
@@ -267,12 +316,11 @@ pub(super) fn fall_back(request: &Request) -> Response {
     reply::failure(&Failure::method_not_found(request.method.as_str()), Some(&request.id()))
 }
 
-/// A client's notification; those that are not known here are no concern of ours.
-pub(super) fn note(session: &Session, notice: &Notice) {
-    if notice.method == Method::Cancelled
-        && let Some((id, _)) = notice.params().as_ref().and_then(params::cancelled)
-    {
-        session.running.cancel(&id);
+/// A client's answer to what an upstream asked.
+pub(super) fn take_answer(session: &Session, answer: Answer) {
+    let id = answer.id();
+    if !session.inbox.asked.answer(answer) {
+        tracing::debug!(client = session.client(), %id, "a client answered what nobody asked, or not any more");
     }
 }
 
@@ -282,7 +330,7 @@ pub(super) fn invalid_answer(invalid: &Invalid) -> Bytes {
         Invalid::NotAMessage { id: Some(id), .. } => id.clone(),
         _ => Raw::of(&()),
     };
-    crate::wire::message::Answer::error(&id, &Failure::from(invalid).object()).bytes().clone()
+    Answer::error(&id, &Failure::from(invalid).object()).bytes().clone()
 }
 
 /// All messages of one request: in a batch's one JSON array they come together, so that notices are kept only as far
@@ -290,12 +338,16 @@ pub(super) fn invalid_answer(invalid: &Invalid) -> Bytes {
 async fn whole(events: Events, mut room: usize) -> Vec<Bytes> {
     let Events { answer, mut notices } = events;
     let mut messages = Vec::new();
-    let mut keep = |messages: &mut Vec<Bytes>, notice: Bytes| match room.checked_sub(notice.len()) {
-        Some(less) => {
-            room = less;
-            messages.push(notice);
-        }
-        None => tracing::info!(bytes = notice.len(), "a batch has no room for a notice, which is lost"),
+    let mut keep = |messages: &mut Vec<Bytes>, event: Event| match event {
+        Event::Notice(notice) => match room.checked_sub(notice.len()) {
+            Some(less) => {
+                room = less;
+                messages.push(notice);
+            }
+            None => tracing::info!(bytes = notice.len(), "a batch has no room for a notice, which is lost"),
+        },
+        // Dropped, it is refused.
+        Event::Ask(_) => {}
     };
     let mut answer = std::pin::pin!(answer);
     loop {

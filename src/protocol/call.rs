@@ -1,6 +1,6 @@
 //! What comes back while a request is worked on.
 
-use crate::wire::message::Answer;
+use crate::{protocol::ask::Ask, wire::message::Answer};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -18,9 +18,18 @@ pub struct Lane(pub usize);
 pub struct Events {
     /// The answer, with the client's own id; driving it is what makes the call go on.
     pub answer: Answering,
-    /// Messages for the client that belong to this request, whole and with the client's own token; bounded, so
-    /// that a client that does not read holds up its own call and nothing else.
-    pub notices: mpsc::Receiver<Bytes>,
+    /// What comes for the client before the answer; bounded, so that a client that does not read holds up its own
+    /// call and nothing else.
+    pub notices: mpsc::Receiver<Event>,
+}
+
+/// What comes for a client before the answer to its request.
+#[derive(Debug)]
+pub enum Event {
+    /// A message that wants no answer: whole, with the client's own progress token.
+    Notice(Bytes),
+    /// A question of the upstream's.
+    Ask(Ask),
 }
 
 /// What comes back for a request that goes on by itself.
@@ -29,7 +38,7 @@ pub struct Detached {
     /// The answer; `None` inside if the client cancelled it.
     pub answer: oneshot::Receiver<Option<Answer>>,
     /// As in [`Events`].
-    pub notices: mpsc::Receiver<Bytes>,
+    pub notices: mpsc::Receiver<Event>,
 }
 
 /// An answer on its way. Dropped early, it goes on by itself: in the handshake era a closed connection does not
@@ -45,6 +54,11 @@ impl Answering {
     /// An answer that the future gives.
     pub fn new(future: impl Future<Output = Option<Answer>> + Send + 'static) -> Self {
         Self(Some(Box::pin(future)))
+    }
+
+    /// An answer that is there already.
+    pub fn ready(answer: Answer) -> Self {
+        Self::new(std::future::ready(Some(answer)))
     }
 }
 
@@ -91,6 +105,6 @@ impl Events {
     /// An answer that is there already.
     pub fn ready(answer: Answer) -> Self {
         let (_, notices) = mpsc::channel(1);
-        Self { answer: Answering::new(std::future::ready(Some(answer))), notices }
+        Self { answer: Answering::ready(answer), notices }
     }
 }

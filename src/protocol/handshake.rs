@@ -1,10 +1,13 @@
 //! `initialize`, as a server answers it and as a client asks it.
 
 use crate::{
-    protocol::version::Version,
-    wire::{message::excerpt, raw::Raw},
+    protocol::{ask::Refusal, version::Version},
+    wire::{
+        message::{Request, excerpt},
+        method::Method,
+        raw::Raw,
+    },
 };
-use rmcp::model::{ClientCapabilities, Implementation, InitializeRequestParams};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -15,6 +18,27 @@ pub struct Hello {
     pub requested: String,
     /// Its name and version, for logs; bounded.
     pub client: String,
+    /// Its capabilities, as it sent them.
+    pub capabilities: Raw,
+    /// What it says of itself, as it sent it.
+    pub client_info: Raw,
+    /// What upstreams may ask of it.
+    pub offers: Offers,
+}
+
+/// What upstreams may ask of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Offers {
+    /// `sampling/createMessage`.
+    pub sampling: bool,
+    /// `elicitation/create` with a form.
+    pub forms: bool,
+    /// `elicitation/create` with a URL.
+    pub urls: bool,
+    /// `roots/list`.
+    pub roots: bool,
+    /// `tasks/…` (2025-11-25, experimental).
+    pub tasks: bool,
 }
 
 /// What an upstream says of itself in its answer to `initialize`.
@@ -32,13 +56,13 @@ pub struct Welcome {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct HelloParams {
+struct HelloParams<'a> {
     #[serde(default)]
     protocol_version: Value,
-    #[serde(default)]
-    client_info: Value,
-    #[serde(default)]
-    capabilities: Value,
+    #[serde(borrow, default)]
+    client_info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    capabilities: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -53,10 +77,13 @@ struct WelcomeResult {
     instructions: Option<String>,
 }
 
+/// The most bytes of a client's capabilities, and of what it says of itself: both are kept for its session.
+const MAX_HELLO: usize = 16 * 1024;
+
 /// Reads the parameters of a client's `initialize`; the text says what was wrong.
 pub fn read_hello(params: Option<&Raw>) -> Result<Hello, String> {
     let Some(params) = params else { return Err("`params` must be an object; found nothing".into()) };
-    let read: HelloParams = serde_json::from_str(params.as_str()).map_err(|error| error.to_string())?;
+    let read: HelloParams<'_> = serde_json::from_str(params.as_str()).map_err(|error| error.to_string())?;
     let Value::String(requested) = read.protocol_version else {
         return Err(format!(
             "`params.protocolVersion` must be a string such as \"{}\"; found {}",
@@ -64,14 +91,26 @@ pub fn read_hello(params: Option<&Raw>) -> Result<Hello, String> {
             found(&read.protocol_version)
         ));
     };
-    for (path, value) in [("capabilities", &read.capabilities), ("clientInfo", &read.client_info)] {
+    let object = |path: &str, value: Option<&RawValue>| match value.map(RawValue::get) {
         // The schema requires both; what is absent harms nobody, what has another type would.
-        if !value.is_object() && !value.is_null() {
-            return Err(format!("`params.{path}` must be an object; found {}", found(value)));
+        None | Some("null") => Ok(Raw::of(&json!({}))),
+        Some(text) if text.starts_with('{') && text.len() <= MAX_HELLO => Ok(Raw::of(&value)),
+        Some(text) if text.starts_with('{') => {
+            Err(format!("`params.{path}` has {} bytes; {MAX_HELLO} are allowed", text.len()))
         }
-    }
-    let text = |key: &str| read.client_info.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
-    Ok(Hello { requested, client: format!("{} {}", excerpt(&text("name")), excerpt(&text("version"))) })
+        Some(text) => Err(format!("`params.{path}` must be an object; found {}", excerpt(text))),
+    };
+    let capabilities = object("capabilities", read.capabilities)?;
+    let client_info = object("clientInfo", read.client_info)?;
+    let info: Value = serde_json::from_str(client_info.as_str()).unwrap_or_default();
+    let text = |key: &str| excerpt(info.get(key).and_then(Value::as_str).unwrap_or("?"));
+    let client = format!("{} {}", text("name"), text("version"));
+    // Upstreams may insist on what the schema requires.
+    let is_whole = ["name", "version"].into_iter().all(|key| info.get(key).is_some_and(Value::is_string));
+    let client_info =
+        if is_whole { client_info } else { Raw::of(&json!({"name": text("name"), "version": text("version")})) };
+    let offers = Offers::of(&capabilities);
+    Ok(Hello { requested, client, capabilities, client_info, offers })
 }
 
 fn found(value: &Value) -> String {
@@ -94,12 +133,24 @@ pub fn welcome(version: Version, capabilities: &Value, upstream: Option<&Welcome
     Raw::of(&result)
 }
 
-/// The parameters of our own `initialize` to an upstream.
-pub fn hello() -> Raw {
-    let this = Implementation::new("trunkline", env!("CARGO_PKG_VERSION"));
-    let params = InitializeRequestParams::new(ClientCapabilities::default(), this)
-        .with_protocol_version(Version::LATEST.into());
-    Raw::of(&params)
+/// The parameters of `initialize` to an upstream: for one client with what that client is and offers, or for all with
+/// everything that can be passed on to whoever calls.
+pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
+    let (version, capabilities, info) = match client {
+        Some((hello, version)) => (version, hello.capabilities.clone(), hello.client_info.clone()),
+        None => (
+            Version::LATEST,
+            Raw::of(&json!({
+                "sampling": {"context": {}, "tools": {}},
+                "elicitation": {"form": {}, "url": {}},
+                "roots": {"listChanged": true},
+            })),
+            Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")})),
+        ),
+    };
+    let version = Raw::of(version.as_str());
+    let text = format!(r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{info}}}"#);
+    Raw::spliced(text.into())
 }
 
 /// Reads an upstream's answer to `initialize`; the text says what was wrong.
@@ -113,4 +164,60 @@ pub fn read_welcome(result: &Raw) -> Result<Welcome, String> {
         .server_info
         .map_or_else(|| Raw::of(&json!({"name": "?", "version": "?"})), |info| Raw::of(&info));
     Ok(Welcome { version, capabilities: read.capabilities, server_info, instructions: read.instructions })
+}
+
+// === impl Offers ===
+
+impl Offers {
+    /// Reads a client's capabilities.
+    pub fn of(capabilities: &Raw) -> Self {
+        let read: Value = serde_json::from_str(capabilities.as_str()).unwrap_or_default();
+        let has = |name: &str| read.get(name).is_some_and(Value::is_object);
+        let mode = |mode: &str| read["elicitation"].get(mode).is_some_and(Value::is_object);
+        Self {
+            sampling: has("sampling"),
+            // An empty object means forms (elicitation, "Capabilities").
+            forms: has("elicitation") && (mode("form") || !mode("url")),
+            urls: mode("url"),
+            roots: has("roots"),
+            tasks: has("tasks"),
+        }
+    }
+
+    /// Whether the client may be asked at all.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Whether a question may be put to the client. What is not known here may, if the session with the upstream
+    /// `is_own`: nobody but this client could be meant.
+    pub fn allow(self, request: &Request, is_own: bool) -> Result<(), Refusal> {
+        let offered = match request.method {
+            Method::Sampling => self.sampling,
+            Method::RootsList => self.roots,
+            Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksCancel => {
+                self.tasks && is_own
+            }
+            Method::Elicit => {
+                let is_offered = if is_url(request) { self.urls } else { self.forms };
+                if !is_offered && (self.urls || self.forms) {
+                    return Err(Refusal::Mode);
+                }
+                is_offered
+            }
+            _ => is_own,
+        };
+        if offered { Ok(()) } else { Err(Refusal::NotOffered) }
+    }
+}
+
+fn is_url(elicit: &Request) -> bool {
+    #[derive(Deserialize)]
+    struct Mode {
+        #[serde(default)]
+        mode: Value,
+    }
+    let params = elicit.params();
+    let read = params.as_ref().and_then(|params| serde_json::from_str::<Mode>(params.as_str()).ok());
+    read.is_some_and(|read| read.mode == "url")
 }

@@ -1,117 +1,189 @@
-//! Messages for a client that belong to none of its calls: they wait until it listens.
+//! The way to one client outside of its calls: what waits there until it listens, and what it was asked.
 
-use crate::wire::{message::Notice, method::Method};
+use crate::{
+    protocol::{
+        ask::{Ask, Asked},
+        handshake::Hello,
+        stream::Stream,
+        version::Version,
+    },
+    wire::{
+        message::Notice,
+        method::Method,
+        params,
+        raw::Raw,
+    },
+};
 use bytes::Bytes;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
-/// The way to one client's own stream: the GET stream of streamable HTTP, or the stream of HTTP+SSE.
+/// The way to one client outside of its calls: the GET stream of streamable HTTP, or the only stream of HTTP+SSE and
+/// stdio.
 #[derive(Debug)]
 pub struct Inbox {
-    state: Mutex<State>,
-    queue: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    listener: Option<mpsc::Sender<Bytes>>,
-    /// A change of the tools that nobody listened to; one notice tells of any number.
-    tools_changed: bool,
+    /// The client's own stream.
+    pub stream: Arc<Stream>,
+    /// What the client was asked, on whichever stream.
+    pub asked: Arc<Asked>,
+    /// What the client said of itself, and the revision that was agreed on.
+    hello: OnceLock<(Hello, Version)>,
+    /// Whether the client sees several upstreams as one.
+    is_merged: bool,
+    /// By alias and the upstream's own URI: the URI that the client knows, where that is another.
+    renamed: Mutex<HashMap<(Box<str>, Box<str>), Raw>>,
 }
 
 // === impl Inbox ===
 
 impl Inbox {
-    /// An inbox whose stream buffers `queue` messages.
-    pub fn new(queue: usize) -> Self {
-        Self { state: Mutex::default(), queue }
+    /// An inbox; `is_merged` tells that the client sees several upstreams as one.
+    pub fn new(stream: Arc<Stream>, asked: Arc<Asked>, is_merged: bool) -> Self {
+        Self { stream, asked, hello: OnceLock::new(), is_merged, renamed: Mutex::default() }
     }
 
-    /// Begins to listen; who listened before hears nothing more and its stream ends.
-    pub fn listen(&self) -> mpsc::Receiver<Bytes> {
-        let (sender, receiver) = mpsc::channel(self.queue);
-        let mut state = self.state();
-        if std::mem::take(&mut state.tools_changed) {
-            // The queue is new and empty.
-            let _ = sender.try_send(tools_changed());
-        }
-        state.listener = Some(sender);
-        receiver
+    /// The client introduces itself; a second introduction changes nothing. Returns what was agreed on.
+    pub fn introduce(&self, hello: Hello, version: Version) -> Version {
+        self.hello.get_or_init(|| (hello, version)).1
     }
 
-    /// Sends to whoever listens; `false` if nobody does or the client reads too slowly.
-    pub fn send(&self, message: Bytes) -> bool {
-        self.state().listener.as_ref().is_some_and(|listener| listener.try_send(message).is_ok())
+    /// What the client said of itself, if it did.
+    pub fn hello(&self) -> Option<(&Hello, Version)> {
+        self.hello.get().map(|(hello, version)| (hello, *version))
     }
 
-    /// The sender to whoever listens, for messages that must wait for room.
-    pub fn sender(&self) -> Option<mpsc::Sender<Bytes>> {
-        self.state().listener.clone()
+    /// Whether the client sees several upstreams as one.
+    pub fn is_merged(&self) -> bool {
+        self.is_merged
     }
 
-    /// Passes an upstream's notice on to whoever listens.
-    pub fn pass(&self, notice: &Notice) {
-        if !self.send(notice.bytes().clone()) {
-            tracing::debug!(method = %notice.method, "a client does not listen; a notice for it is lost");
+    /// Puts an upstream's question on the client's own stream.
+    pub fn ask(&self, ask: Ask) {
+        self.asked.put(ask, &self.stream);
+    }
+
+    /// Passes a notice of the upstream `alias` on.
+    pub fn pass(&self, alias: &str, notice: &Notice) {
+        if !self.stream.push(self.adapt(alias, notice)) {
+            tracing::info!(alias, method = %notice.method, "a client does not listen; a notice for it is lost");
         }
     }
 
-    /// Tells the client, now or when it listens, that its list of tools changed.
-    pub fn tools_changed(&self) {
-        // Under one lock: who begins to listen meanwhile must not miss it.
-        let mut state = self.state();
-        let is_heard =
-            state.listener.as_ref().is_some_and(|listener| listener.try_send(tools_changed()).is_ok());
-        state.tools_changed |= !is_heard;
+    /// A notice as the client is to see it: with the URIs that it knows, and attributed where upstreams are merged.
+    pub fn adapt(&self, alias: &str, notice: &Notice) -> Bytes {
+        if self.is_merged {
+            match notice.method {
+                Method::ResourcesUpdated => {
+                    if let Some(params) = notice.params()
+                        && let Ok((uri, at)) = params::text(&params, "uri")
+                        && let Some(shown) = self.renamed().get(&(alias.into(), (&*uri).into()))
+                    {
+                        return notice.rewrite(&[(at, shown.as_bytes())]);
+                    }
+                }
+                Method::LogMessage => {
+                    if let Some(params) = notice.params() {
+                        return attribute(alias, notice, &params);
+                    }
+                }
+                _ => {}
+            }
+        }
+        notice.bytes().clone()
     }
 
-    /// Ends the stream.
+    /// Remembers that the client knows a resource of `alias` under another URI.
+    pub fn rename(&self, alias: &str, native: &str, shown: &str) {
+        self.renamed().insert((alias.into(), native.into()), Raw::of(shown));
+    }
+
+    /// Tells the client, now or when it listens, that a list changed; one notice tells of any number.
+    pub fn changed(&self, method: &Method) {
+        self.stream.insist_once(Notice::new(method, None).bytes().clone());
+    }
+
+    /// Ends the stream, and with it every question.
     pub fn close(&self) {
-        self.state().listener = None;
+        self.stream.close();
+        self.asked.close();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn renamed(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>), Raw>> {
         // No code that holds the lock can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.renamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn tools_changed() -> Bytes {
-    Notice::new(&Method::ToolsChanged, None).bytes().clone()
+/// A log message that says which upstream it is from: the alias stands before the name of the logger.
+fn attribute(alias: &str, notice: &Notice, params: &Raw) -> Bytes {
+    match params::text(params, "logger") {
+        Ok((logger, at)) => {
+            let logger = Raw::of(&format!("{alias}/{logger}"));
+            notice.rewrite(&[(at, logger.as_bytes())])
+        }
+        Err(_) => {
+            // A new first member: `{` is followed by it, and by a comma if there are others.
+            let rest = params.as_str()[1..].trim_start();
+            let comma = if rest.starts_with('}') { "" } else { "," };
+            let member = format!("{{\"logger\":{}{comma}", Raw::of(alias));
+            notice.rewrite(&[(0..1, member.as_bytes())])
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Inbox, tools_changed};
+    use super::{Arc, Asked, Bytes, Inbox, Method, Notice, Stream};
+    use crate::{protocol::stream::Bounds, wire::raw::Raw};
+    use futures_util::FutureExt as _;
+    use serde_json::json;
 
-    #[test]
-    fn a_change_that_nobody_heard_is_told_once() {
-        let inbox = Inbox::new(4);
-        for _ in 0..3 {
-            inbox.tools_changed();
-        }
-        let mut first = inbox.listen();
-        assert_eq!(first.try_recv(), Ok(tools_changed()));
-        assert!(first.try_recv().is_err());
-        let mut second = inbox.listen();
-        assert!(first.try_recv().is_err() && second.try_recv().is_err());
-        assert!(first.is_closed(), "who listened before hears nothing more");
-        inbox.tools_changed();
-        assert_eq!(second.try_recv(), Ok(tools_changed()));
+    fn inbox(is_merged: bool) -> Inbox {
+        let bounds = Bounds { queue: 4, bytes: 1000, all_bytes: 1000 };
+        Inbox::new(Stream::new(bounds, Arc::default()), Asked::new(4), is_merged)
     }
 
     #[test]
-    fn a_client_that_does_not_read_costs_its_queue_and_no_more() {
-        let inbox = Inbox::new(2);
-        assert!(!inbox.send(Bytes::from_static(b"nobody")));
-        let mut listener = inbox.listen();
-        assert!(inbox.send(Bytes::from_static(b"1")) && inbox.send(Bytes::from_static(b"2")));
-        assert!(!inbox.send(Bytes::from_static(b"3")));
-        inbox.tools_changed();
-        assert_eq!(listener.try_recv(), Ok(Bytes::from_static(b"1")));
-        // What found no room is told when the client listens again.
-        assert_eq!(inbox.listen().try_recv(), Ok(tools_changed()));
-        inbox.close();
-        assert!(!inbox.send(Bytes::from_static(b"late")));
+    fn changes_that_nobody_heard_are_told_once_each() {
+        let inbox = inbox(false);
+        for _ in 0..3 {
+            inbox.changed(&Method::ToolsChanged);
+            inbox.changed(&Method::PromptsChanged);
+        }
+        let mut reader = inbox.stream.read(None);
+        let mut next = || reader.next().now_or_never().flatten().map(|(_, message)| message);
+        let changed = |method: &Method| Some(Notice::new(method, None).bytes().clone());
+        assert_eq!(next(), changed(&Method::ToolsChanged));
+        assert_eq!(next(), changed(&Method::PromptsChanged));
+        assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn log_messages_of_merged_upstreams_say_whose_they_are() {
+        let adapted = |params: serde_json::Value| {
+            let notice = Notice::new(&Method::LogMessage, Some(&Raw::of(&params)));
+            let bytes: Bytes = inbox(true).adapt("db", &notice);
+            assert_eq!(inbox(false).adapt("db", &notice), notice.bytes(), "untouched where there is one");
+            let message: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+            message["params"].to_string()
+        };
+        assert_eq!(adapted(json!({"level": "info", "logger": "sql"})), r#"{"level":"info","logger":"db/sql"}"#);
+        assert_eq!(adapted(json!({"level": "info"})), r#"{"logger":"db","level":"info"}"#);
+        assert_eq!(adapted(json!({})), r#"{"logger":"db"}"#);
+    }
+
+    #[test]
+    fn updates_carry_the_uri_that_the_client_knows() {
+        let inbox = inbox(true);
+        inbox.rename("b", "x://one", "x://b/one");
+        let updated = |alias: &str| {
+            let params = Raw::of(&json!({"uri": "x://one"}));
+            let bytes = inbox.adapt(alias, &Notice::new(&Method::ResourcesUpdated, Some(&params)));
+            let message: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+            message["params"]["uri"].as_str().expect("a URI").to_owned()
+        };
+        assert_eq!((updated("b").as_str(), updated("a").as_str()), ("x://b/one", "x://one"));
     }
 }

@@ -1,6 +1,6 @@
 //! The levels of log messages (RFC 5424, section 6.2.1, as MCP's `logging/setLevel` names them).
 
-use crate::wire::raw::Raw;
+use crate::wire::{message::Notice, raw::Raw};
 use serde::Deserialize;
 
 /// All levels, least severe first.
@@ -21,4 +21,19 @@ pub fn read(params: Option<&Raw>) -> Result<&'static str, String> {
     known.ok_or_else(|| {
         format!("{}; found {}", expected(), crate::wire::message::excerpt(&read.level.to_string()))
     })
+}
+
+/// Whether a `notifications/message` is at least as severe as `level`; one whose level is not known is.
+pub fn reaches(message: &Notice, level: &str) -> bool {
+    let rank = |level: &str| LEVELS.iter().position(|known| *known == level);
+    let params = message.params();
+    let read = params.as_ref().and_then(|params| serde_json::from_str::<SetLevel>(params.as_str()).ok());
+    let said = read.and_then(|read| rank(read.level.as_str()?));
+    said.is_none_or(|said| rank(level).is_none_or(|wanted| said >= wanted))
+}
+
+/// The more verbose of two levels.
+pub fn lower(one: &'static str, other: &'static str) -> &'static str {
+    let rank = |level: &str| LEVELS.iter().position(|known| *known == level);
+    if rank(other) < rank(one) { other } else { one }
 }

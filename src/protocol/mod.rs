@@ -2,9 +2,11 @@
 //!
 //! **Invariant:** every call ends in exactly one answer, and it comes last.
 
+pub mod ask;
 pub mod call;
 pub mod handshake;
 pub mod inbox;
 pub mod level;
 pub mod pattern;
+pub mod stream;
 pub mod version;

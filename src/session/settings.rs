@@ -13,10 +13,30 @@ pub struct Settings {
     pub queue: usize,
     /// The most calls of one session at once.
     pub max_calls: usize,
+    /// The most questions of upstreams that may wait for one client's answers.
+    pub max_asks: usize,
+    /// The most resources that one session may be subscribed to, at each upstream.
+    pub max_subscriptions: usize,
+    /// The most bytes that one stream keeps to be read again, and that all streams of a session's ended calls do.
+    pub replay: usize,
+    /// The most bytes that the streams of all sessions keep.
+    pub replay_all: usize,
+    /// How long the stream of an ended call is kept.
+    pub replay_for: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { idle: Duration::from_hours(24), max_sessions: 100_000, queue: 64, max_calls: 1_000 }
+        Self {
+            idle: Duration::from_hours(24),
+            max_sessions: 100_000,
+            queue: 64,
+            max_calls: 1_000,
+            max_asks: 64,
+            max_subscriptions: 10_000,
+            replay: 1024 * 1024,
+            replay_all: 256 * 1024 * 1024,
+            replay_for: Duration::from_mins(5),
+        }
     }
 }

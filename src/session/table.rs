@@ -3,8 +3,14 @@
 use crate::{
     catalog::view::Scope,
     policy::identity::{Identity, KeyId},
-    protocol::{inbox::Inbox, version::Version},
-    session::{running::Running, settings::Settings},
+    protocol::{
+        ask::Asked,
+        handshake::Hello,
+        inbox::Inbox,
+        stream::{Bounds, Stream},
+        version::Version,
+    },
+    session::{known::Known, replay::Replay, running::Running, settings::Settings},
 };
 use dashmap::DashMap;
 use std::{
@@ -29,12 +35,12 @@ pub struct Session {
     pub identity: Arc<Identity>,
     /// Where it was opened.
     pub endpoint: Endpoint,
-    /// The client's name and version, for logs.
-    pub client: String,
-    /// The revision that was agreed on, when it was.
-    version: std::sync::OnceLock<Version>,
-    /// Messages outside of calls.
+    /// Messages outside of calls, questions, and what the client said of itself.
     pub inbox: Arc<Inbox>,
+    /// The streams of its calls.
+    pub replay: Replay,
+    /// What its upstreams told of and only they have: links and tasks.
+    pub known: Known,
     /// Room for answers that wait for a client that reads slowly (HTTP+SSE: its POSTs are accepted at once).
     pub unread: Arc<Semaphore>,
     /// Calls under way.
@@ -50,7 +56,7 @@ pub struct Session {
 /// Where a session lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Which of the two transports.
+    /// Which transport.
     pub transport: Transport,
     /// What the path shows.
     pub path: Scope,
@@ -65,6 +71,8 @@ pub enum Transport {
     Streamable,
     /// HTTP+SSE of 2024-11-05.
     Sse,
+    /// Standard input and output of this process.
+    Stdio,
 }
 
 /// All client sessions.
@@ -75,6 +83,10 @@ pub struct Table {
     numbers: AtomicU64,
     born: Instant,
     displaced: Mutex<Vec<Arc<Session>>>,
+    /// Bytes that all streams keep.
+    kept: Arc<AtomicUsize>,
+    /// Sessions that were idle for too long, since the beginning.
+    expired: AtomicU64,
 }
 
 /// As many sessions as are allowed are open.
@@ -97,29 +109,29 @@ impl Table {
             numbers: AtomicU64::new(1),
             born: Instant::now(),
             displaced: Mutex::default(),
+            kept: Arc::default(),
+            expired: AtomicU64::new(0),
         }
     }
 
-    /// Opens a session; streamable HTTP agrees on a version at once, HTTP+SSE later.
-    pub fn open(
-        &self,
-        identity: Arc<Identity>,
-        endpoint: Endpoint,
-        client: String,
-        version: Option<Version>,
-    ) -> Result<Arc<Session>, Full> {
+    /// Opens a session; its client may introduce itself later.
+    pub fn open(&self, identity: Arc<Identity>, endpoint: Endpoint) -> Result<Arc<Session>, Full> {
         if self.sessions.len() >= self.settings.max_sessions && !self.make_room() {
             return Err(Full(self.settings.max_sessions));
         }
         let id: Box<str> = Uuid::new_v4().simple().to_string().into();
+        let Settings { queue, replay: bytes, replay_all: all_bytes, .. } = self.settings;
+        let bounds = Bounds { queue, bytes, all_bytes };
+        let (stream, asked) = (Stream::new(bounds, self.kept.clone()), Asked::new(self.settings.max_asks));
+        let is_merged = !matches!(endpoint.scope, Scope::One(_));
         let session = Arc::new(Session {
             id: id.clone(),
             number: self.numbers.fetch_add(1, Ordering::Relaxed),
             identity,
             endpoint,
-            client,
-            version: version.map_or_else(std::sync::OnceLock::new, Into::into),
-            inbox: Arc::new(Inbox::new(self.settings.queue)),
+            inbox: Arc::new(Inbox::new(stream, asked, is_merged)),
+            replay: Replay::new(bounds, self.kept.clone(), self.settings.replay_for),
+            known: Known::default(),
             level: Mutex::default(),
             unread: Arc::new(Semaphore::new(self.settings.queue)),
             running: Running::new(self.settings.max_calls),
@@ -144,6 +156,7 @@ impl Table {
     pub fn end(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
             session.inbox.close();
+            session.replay.close();
         }
     }
 
@@ -161,7 +174,7 @@ impl Table {
         let most =
             by_key.into_values().filter(|(_, idlest)| idlest.is_some()).max_by_key(|(count, _)| *count);
         let Some((_, Some(idlest))) = most else { return false };
-        let (client, key) = (&idlest.client, &idlest.identity.name);
+        let (client, key) = (idlest.client(), &idlest.identity.name);
         tracing::warn!(
             client,
             key,
@@ -186,6 +199,10 @@ impl Table {
         for session in &old {
             self.end(session);
         }
+        self.expired.fetch_add(u64::try_from(old.len()).unwrap_or(0), Ordering::Relaxed);
+        for session in &self.sessions {
+            session.replay.tidy();
+        }
         let displaced = std::mem::take(&mut *self.displaced.lock().unwrap_or_else(PoisonError::into_inner));
         old.into_iter().chain(displaced).collect()
     }
@@ -203,6 +220,21 @@ impl Table {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// How many were idle for too long, since the beginning.
+    pub fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes all streams keep.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// The bounds of sessions.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// How often to sweep.
@@ -224,12 +256,18 @@ fn millis(duration: Duration) -> u64 {
 impl Session {
     /// The revision that was agreed on, if `initialize` was answered.
     pub fn version(&self) -> Option<Version> {
-        self.version.get().copied()
+        self.inbox.hello().map(|(_, version)| version)
     }
 
-    /// Agrees on a revision; a second `initialize` changes nothing, and gets the first one's.
-    pub fn agree(&self, version: Version) -> Version {
-        *self.version.get_or_init(|| version)
+    /// The client's name and version, for logs.
+    pub fn client(&self) -> &str {
+        self.inbox.hello().map_or("?", |(hello, _)| &hello.client)
+    }
+
+    /// The client introduces itself; a second `initialize` changes nothing, and gets the first one's revision.
+    pub fn introduce(&self, hello: Hello) -> Version {
+        let version = Version::negotiate(&hello.requested);
+        self.inbox.introduce(hello, version)
     }
 
     /// The least severe log messages that the client wants, if it said so.

@@ -119,6 +119,16 @@ impl Sessions {
     /// Forgets a session that is of no use any more, unless somebody replaced it already.
     pub(crate) fn forget(&self, affinity: Affinity, lease: &Lease) {
         self.slots.remove_if(&affinity, |_, slot| Arc::ptr_eq(slot, &lease.0));
+        if let Some(link) = lease.0.link.get() {
+            link.end();
+        }
+    }
+
+    /// The caller's slot if its session is open; nothing is opened for it.
+    pub(crate) fn lease_open(&self, affinity: Affinity, lane: Lane) -> Option<Lease> {
+        let slot = self.slots.get(&affinity)?;
+        slot.link.get()?;
+        Some(self.use_slot(&slot, lane))
     }
 
     /// Closes the session of an ended client session.
@@ -129,14 +139,16 @@ impl Sessions {
     }
 
     /// Closes what was idle for `idle`, and what ended by itself.
-    pub(crate) fn sweep(&self, idle: Duration, lane: Lane) {
+    ///
+    /// What `is_needed` stays however idle it is.
+    pub(crate) fn sweep(&self, idle: Duration, lane: Lane, is_needed: impl Fn(Affinity) -> bool) {
         let now = self.now();
         let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         self.slots.retain(|affinity, slot| {
             let is_over = slot.link.get().is_some_and(|link| link.ended().is_some());
             let is_old = now.saturating_sub(slot.used.load(Ordering::Relaxed)) >= idle;
             let keep = slot.calls.load(Ordering::Relaxed) > 0
-                || !(is_over || (is_old && *affinity != Affinity::Shared));
+                || !(is_over || (is_old && *affinity != Affinity::Shared && !is_needed(*affinity)));
             if !keep {
                 slot.close(lane);
             }
@@ -201,6 +213,11 @@ impl Slot {
 // === impl Lease ===
 
 impl Lease {
+    /// The session, if it is open.
+    pub(crate) fn opened(&self) -> Option<&Arc<Link>> {
+        self.0.link.get()
+    }
+
     /// The open session; the first caller opens it, and others wait for that.
     pub(crate) async fn link<F>(&self, open: impl FnOnce() -> F) -> Result<&Arc<Link>, Fault>
     where

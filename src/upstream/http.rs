@@ -1,20 +1,20 @@
 //! Streamable HTTP, as its client (transports, 2025-03-26 to 2025-11-25).
 
 use crate::{
-    protocol::{call::Lane, inbox::Inbox},
+    protocol::call::Lane,
     upstream::{
-        ask,
+        desk::Desk,
         fault::Fault,
         net::{self, Net},
         pending::number,
-        signals::Signals,
         sink::Sink,
         words,
     },
     wire::{
-        message::{Answer, Body, Message, Request, excerpt},
+        message::{Answer, Body, Message, Notice, Request, excerpt},
         method::Method,
-        sse::Decoder,
+        params,
+        sse::{Decoder, Event},
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -36,6 +36,7 @@ use url::Url;
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The header of the protocol's revision.
 pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const EVENT_STREAM: &str = "text/event-stream";
 /// The most messages that one batch of an upstream may have.
 const MAX_BATCH: usize = 1000;
@@ -43,10 +44,12 @@ const MAX_BATCH: usize = 1000;
 const ERROR_BODY: usize = 64 * 1024;
 /// How long the first call of a session waits for the session's own stream to stand.
 const LISTEN_FIRST: Duration = Duration::from_millis(500);
-/// How long an upstream may take to accept the answer to its question.
-const ANSWER: Duration = Duration::from_secs(5);
-/// The wait before a stream that ended is opened again.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// The wait before a stream that ended is opened again, where the upstream does not say (`retry`).
+const AGAIN: Duration = Duration::from_secs(1);
+/// The longest wait that an upstream may ask for.
+const AGAIN_MOST: Duration = Duration::from_secs(30);
+/// How often the stream of a call is taken up again without anything new on it.
+const RESUMES: u32 = 5;
 /// How long the end of an event stream may take after the answer, for the connection to be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -58,7 +61,18 @@ pub(crate) struct HttpLink {
     headers: HeaderMap,
     has_session: bool,
     max_message: usize,
-    signals: Arc<Signals>,
+    desk: Arc<Desk>,
+}
+
+/// Where a stream stopped, so that it can be taken up there.
+#[derive(Debug, Default)]
+struct Place {
+    /// The id of the last event.
+    last: Option<String>,
+    /// The id of the last event with a message in it.
+    message: Option<String>,
+    /// How long the upstream wants us to wait.
+    retry: Option<Duration>,
 }
 
 // === impl HttpLink ===
@@ -70,20 +84,23 @@ impl HttpLink {
         url: Url,
         mut headers: HeaderMap,
         max_message: usize,
-        signals: Arc<Signals>,
+        desk: Arc<Desk>,
     ) -> Self {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        Self { net, url, headers, has_session: false, max_message, signals }
+        Self { net, url, headers, has_session: false, max_message, desk }
     }
 
-    /// Remembers what the handshake agreed on.
-    pub(crate) fn agree(&mut self, version: &'static str, session: Option<HeaderValue>) {
-        self.headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version));
-        self.has_session = session.is_some();
+    /// The link of the session that the handshake agreed on.
+    pub(crate) fn agreed(&self, version: &'static str, session: Option<HeaderValue>) -> Self {
+        let mut headers = self.headers.clone();
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version));
+        let has_session = session.is_some();
         if let Some(session) = session {
-            self.headers.insert(SESSION_ID, session);
+            headers.insert(SESSION_ID, session);
         }
+        let (net, url, desk) = (self.net.clone(), self.url.clone(), self.desk.clone());
+        Self { net, url, headers, has_session, max_message: self.max_message, desk }
     }
 
     /// Whether the upstream handed out a session id.
@@ -93,11 +110,11 @@ impl HttpLink {
 
     /// Sends a request and waits for its answer.
     pub(crate) async fn request(
-        &self,
+        self: &Arc<Self>,
         lane: Lane,
         id: u64,
         body: Bytes,
-        sink: Option<&Sink>,
+        sink: Option<&Arc<Sink>>,
     ) -> Result<Answer, Fault> {
         let response = self.post(lane, body).await?;
         self.read_answer(lane, id, response, sink).await
@@ -115,11 +132,11 @@ impl HttpLink {
     }
 
     pub(crate) async fn read_answer(
-        &self,
+        self: &Arc<Self>,
         lane: Lane,
         id: u64,
         response: Response,
-        sink: Option<&Sink>,
+        sink: Option<&Arc<Sink>>,
     ) -> Result<Answer, Fault> {
         if !response.status().is_success() {
             let (body, fault) = self.refusal(response).await;
@@ -147,12 +164,44 @@ impl HttpLink {
         }
     }
 
+    /// Reads the answer from an event stream. A stream that ends without it is taken up where it stopped, if its events
+    /// have ids (transports, 2025-11-25, "Sending Messages to the Server", item 6).
     async fn read_events(
-        &self,
+        self: &Arc<Self>,
+        lane: Lane,
+        id: u64,
+        response: Response,
+        sink: Option<&Arc<Sink>>,
+    ) -> Result<Answer, Fault> {
+        let (mut place, mut response, mut fruitless) = (Place::default(), Ok(response), 0);
+        loop {
+            let before = place.last.clone();
+            let fault = match response {
+                Ok(response) => match self.read_stream(lane, id, response, sink, &mut place).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(fault) => fault,
+                },
+                Err(fault) => fault,
+            };
+            fruitless = if place.last == before { fruitless + 1 } else { 0 };
+            let is_broken = matches!(fault, Fault::Closed(_) | Fault::Unreachable(_));
+            let Some(last) = place.last.clone().filter(|_| is_broken && fruitless < RESUMES) else {
+                // Nothing says whether the call was executed, whatever became of the attempts to hear about it.
+                return Err(if place.last.is_some() && fault.is_unsent() { closed(&fault) } else { fault });
+            };
+            tracing::debug!(%fault, "the stream of a call is taken up where it stopped");
+            sleep(place.retry.unwrap_or(AGAIN)).await;
+            response = self.subscribe(lane, Some(&last)).await;
+        }
+    }
+
+    async fn read_stream(
+        self: &Arc<Self>,
         lane: Lane,
         id: u64,
         mut response: Response,
-        sink: Option<&Sink>,
+        sink: Option<&Arc<Sink>>,
+        place: &mut Place,
     ) -> Result<Answer, Fault> {
         let mut decoder = Decoder::new(self.max_message);
         loop {
@@ -161,7 +210,7 @@ impl HttpLink {
             };
             decoder.push(&piece);
             while let Some(event) = decoder.next_event().map_err(|large| Fault::TooLarge(large.0))? {
-                if !event.is_message() {
+                if !place.take(&event) {
                     continue;
                 }
                 for message in messages(&event.data, |data| self.show(data))? {
@@ -173,26 +222,26 @@ impl HttpLink {
                         Message::Answer(answer) => {
                             tracing::warn!(id = %answer.id(), "an upstream answered a request that it was not asked here");
                         }
-                        Message::Notice(notice) if notice.method == Method::ToolsChanged => {
-                            self.signals.relist();
-                        }
-                        Message::Notice(notice) => {
-                            if let Some(sink) = sink {
-                                sink.pass(&notice).await;
-                            }
-                        }
-                        Message::Request(request) => self.answer(lane, &request).await,
+                        Message::Notice(notice) if notice.method == Method::Cancelled => self.hear(&notice),
+                        Message::Notice(notice) => match sink {
+                            Some(sink) if self.desk.audience().is_with_call(&notice) => sink.pass(&notice).await,
+                            _ => self.hear(&notice),
+                        },
+                        Message::Request(request) => self.ask(lane, request, sink),
                     }
                 }
             }
         }
     }
 
-    /// Opens the session's own stream; `Err` with a 4xx if the upstream has none.
-    pub(crate) async fn subscribe(&self, lane: Lane) -> Result<Response, Fault> {
+    /// Opens the session's own stream, or takes up the stream of an event; `Err` with a 4xx if the upstream has none.
+    pub(crate) async fn subscribe(&self, lane: Lane, after: Option<&str>) -> Result<Response, Fault> {
         let mut headers = self.headers.clone();
         headers.remove(CONTENT_TYPE);
         headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        if let Some(after) = after.and_then(|after| HeaderValue::from_str(after).ok()) {
+            headers.insert(LAST_EVENT_ID, after);
+        }
         let request = self.net.client(lane).get(self.url.clone()).headers(headers);
         let response = request.send().await.map_err(net::fault)?;
         if !response.status().is_success() {
@@ -204,32 +253,51 @@ impl HttpLink {
         Ok(response)
     }
 
-    /// Takes what comes on the session's own stream, until it ends; what is meant for the client goes to its inbox.
-    pub(crate) async fn listen(
-        &self,
+    /// Listens on the session's own stream until that is lost, taking it up again wherever it stopped; `stands` is told
+    /// when it stands for the first time.
+    pub(crate) async fn listen(self: &Arc<Self>, lane: Lane, stands: oneshot::Sender<()>) -> Fault {
+        let (mut place, mut stands) = (Place::default(), Some(stands));
+        loop {
+            let subscribed = match self.subscribe(lane, place.last.as_deref()).await {
+                // What it has forgotten cannot be taken up, but what comes from now on can be heard.
+                Err(Fault::Status { .. } | Fault::NotMcp(_)) if place.last.take().is_some() => continue,
+                subscribed => subscribed,
+            };
+            let response = match subscribed {
+                Ok(response) => response,
+                Err(fault) => return fault,
+            };
+            if let Some(stands) = stands.take() {
+                // Whoever opened the session may have stopped waiting.
+                let _ = stands.send(());
+            }
+            let ended = self.hear_stream(lane, response, &mut place).await;
+            tracing::debug!(?ended, "the stream of an upstream session ended");
+            if let Err(fault @ (Fault::SessionGone | Fault::TooLarge(_))) = ended {
+                return fault;
+            }
+            sleep(place.retry.unwrap_or(AGAIN)).await;
+        }
+    }
+
+    async fn hear_stream(
+        self: &Arc<Self>,
         lane: Lane,
         mut response: Response,
-        inbox: Option<&Inbox>,
+        place: &mut Place,
     ) -> Result<(), Fault> {
         let mut decoder = Decoder::new(self.max_message);
         while let Some(piece) = response.chunk().await.map_err(net::fault)? {
             decoder.push(&piece);
             while let Some(event) = decoder.next_event().map_err(|large| Fault::TooLarge(large.0))? {
-                if !event.is_message() {
+                if !place.take(&event) {
                     continue;
                 }
                 // One odd event does not end the stream.
                 for message in messages(&event.data, |data| self.show(data)).unwrap_or_default() {
                     match message {
-                        Message::Notice(notice) if notice.method == Method::ToolsChanged => {
-                            self.signals.relist();
-                        }
-                        Message::Request(request) => self.answer(lane, &request).await,
-                        Message::Notice(notice) => {
-                            if let Some(inbox) = inbox {
-                                inbox.pass(&notice);
-                            }
-                        }
+                        Message::Notice(notice) => self.hear(&notice),
+                        Message::Request(request) => self.ask(lane, request, None),
                         Message::Answer(_) => {}
                     }
                 }
@@ -238,31 +306,42 @@ impl HttpLink {
         Ok(())
     }
 
-    /// Listens for one client for as long as the upstream lets us.
+    /// Listens for as long as the upstream lets us, in the background.
     ///
     /// Returns when the stream stands or should, so that nothing that the first call brings about is missed.
-    pub(crate) async fn listen_for(
-        link: &Arc<Self>,
-        lane: Lane,
-        inbox: &Arc<Inbox>,
-    ) -> AbortOnDropHandle<()> {
-        let (link, inbox) = (link.clone(), inbox.clone());
+    pub(crate) async fn listening(link: &Arc<Self>, lane: Lane) -> AbortOnDropHandle<()> {
+        let link = link.clone();
         let (stands, standing) = oneshot::channel();
         let listening = AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut stands = Some(stands);
-            while let Ok(response) = link.subscribe(lane).await {
-                if let Some(stands) = stands.take() {
-                    // Whoever opened the session may have stopped waiting.
-                    let _ = stands.send(());
-                }
-                let ended = link.listen(lane, response, Some(&inbox)).await;
-                tracing::debug!(?ended, "the stream of an upstream session ended");
-                sleep(LISTEN_AGAIN).await;
-            }
+            let fault = link.listen(lane, stands).await;
+            tracing::debug!(%fault, "an upstream session has no stream of its own, or not any more");
         }));
         // An upstream that leaves the stream's head open must not hold up calls; the stream may stand later.
         let _ = timeout(LISTEN_FIRST, standing).await;
         listening
+    }
+
+    fn hear(&self, notice: &Notice) {
+        if notice.method == Method::Cancelled {
+            if let Some((id, _)) = notice.params().as_ref().and_then(params::cancelled) {
+                self.desk.withdraw(&id);
+            }
+            return;
+        }
+        self.desk.audience().hear(notice);
+    }
+
+    fn ask(self: &Arc<Self>, lane: Lane, request: Request, sink: Option<&Arc<Sink>>) {
+        let link = self.clone();
+        self.desk.take(request, sink, move |message| {
+            let link = link.clone();
+            async move { link.notify(lane, message).await }
+        });
+    }
+
+    /// Nobody answers this session's questions any more.
+    pub(crate) fn end(&self) {
+        self.desk.close();
     }
 
     /// Tells the upstream that the session ends; it may not care.
@@ -272,15 +351,6 @@ impl HttpLink {
             if let Err(error) = request.timeout(Duration::from_secs(2)).send().await {
                 tracing::debug!(error = %error.without_url(), "an upstream session could not be deleted");
             }
-        }
-    }
-
-    /// Answers what the upstream asks; whether it takes the answer is its own concern.
-    async fn answer(&self, lane: Lane, request: &Request) {
-        match timeout(ANSWER, self.notify(lane, ask::refuse(request).bytes().clone())).await {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => tracing::debug!(%fault, "an upstream did not take the answer to its question"),
-            Err(_) => tracing::debug!("an upstream did not take the answer to its question in time"),
         }
     }
 
@@ -307,6 +377,30 @@ impl HttpLink {
         };
         (body, fault)
     }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Remembers how far a stream came; `false` if the event has no message, or one that was read before: there are
+    /// servers that begin again with the event after which they were to go on.
+    fn take(&mut self, event: &Event) -> bool {
+        if let Some(retry) = event.retry {
+            self.retry = Some(Duration::from_millis(retry).min(AGAIN_MOST));
+        }
+        if event.id.is_some() {
+            self.last.clone_from(&event.id);
+        }
+        if !event.is_message() || (event.id.is_some() && event.id == self.message) {
+            return false;
+        }
+        self.message.clone_from(&event.id);
+        true
+    }
+}
+
+fn closed(fault: &Fault) -> Fault {
+    Fault::Closed(format!("its stream could not be taken up again: {fault}"))
 }
 
 fn names_session(body: &[u8]) -> bool {

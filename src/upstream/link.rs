@@ -7,6 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 /// One open session with an upstream.
@@ -82,7 +83,7 @@ impl Link {
         sink: Option<Arc<Sink>>,
     ) -> Result<Answer, Fault> {
         match &self.wire {
-            Wire::Http(link) => link.request(lane, id, body, sink.as_deref()).await,
+            Wire::Http(link) => link.request(lane, id, body, sink.as_ref()).await,
             Wire::Sse(link) => link.request(lane, id, body, sink).await,
         }
     }
@@ -95,17 +96,26 @@ impl Link {
         }
     }
 
-    /// Listens for what the upstream says by itself, until that ends. HTTP+SSE listens all the time, so that
-    /// there it only waits for the end.
-    pub(crate) async fn listen(&self, lane: Lane) -> Result<(), Fault> {
+    /// Listens for what the upstream says by itself, until that is lost. HTTP+SSE listens all the time, so that there it
+    /// only waits for the end.
+    pub(crate) async fn listen(&self, lane: Lane) -> Fault {
         match &self.wire {
-            Wire::Http(link) => link.listen(lane, link.subscribe(lane).await?, None).await,
-            Wire::Sse(link) => Err(link.wait_end().await),
+            Wire::Http(link) => link.listen(lane, oneshot::channel().0).await,
+            Wire::Sse(link) => link.wait_end().await,
+        }
+    }
+
+    /// Nobody uses the session any more: its questions get no answers.
+    pub(crate) fn end(&self) {
+        match &self.wire {
+            Wire::Http(link) => link.end(),
+            Wire::Sse(link) => link.end(),
         }
     }
 
     /// Ends the session.
     pub(crate) async fn close(&self, lane: Lane) {
+        self.end();
         if let Wire::Http(link) = &self.wire {
             link.close(lane).await;
         }

@@ -4,11 +4,13 @@
 //! so that a hostile upstream cannot answer somebody else's call.
 
 mod affinity;
-mod ask;
+mod audience;
+mod desk;
 mod fault;
 mod http;
 mod link;
 mod lists;
+mod mux;
 mod net;
 mod open;
 mod pending;
@@ -16,19 +18,27 @@ pub mod settings;
 mod signals;
 mod sink;
 mod sse;
+mod subscriptions;
 mod supervisor;
+mod tell;
 mod words;
 
 use crate::{
-    catalog::{listing::Listing, name::Alias},
-    protocol::{call::Lane, handshake::Welcome, inbox::Inbox},
+    catalog::{listing::Listing, name::Alias, settings::NameRules},
+    protocol::{
+        call::{Event, Lane},
+        handshake::{Hello, Welcome},
+        version::Version,
+    },
     upstream::{
         affinity::{Affinity, Sessions},
+        audience::{Audience, Elicitations},
         link::Link,
         open::Opening,
         settings::{Settings, Transport},
         signals::Signals,
         sink::Sink,
+        subscriptions::Subscriptions,
     },
     wire::{
         message::{Answer, Notice, Request},
@@ -42,7 +52,7 @@ use serde_json::json;
 use std::{
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -69,6 +79,10 @@ struct Inner {
     net: Net,
     signals: Arc<Signals>,
     sessions: Sessions,
+    subscriptions: Arc<Subscriptions>,
+    elicitations: Arc<Elicitations>,
+    /// The most verbose level that a caller of a shared session asked for.
+    level: Mutex<Option<&'static str>>,
     ids: AtomicU64,
     /// What the last handshake told; survives the connection.
     offer: ArcSwapOption<Offer>,
@@ -115,8 +129,8 @@ pub struct Offer {
 pub struct Outbound<'a> {
     /// The client's request.
     pub request: &'a Request,
-    /// Where the name stands in its parameters, and the native name as a JSON string.
-    pub name: Option<(Range<usize>, &'a Raw)>,
+    /// What stands where in its parameters and is replaced: the native name or URI as a JSON string.
+    pub edits: &'a [(Range<usize>, Raw)],
     /// The client's progress token and where it stands.
     pub token: Option<(Raw, Range<usize>)>,
     /// Whether the client was told that log messages come with its calls.
@@ -144,6 +158,9 @@ impl Upstream {
             settings,
             net,
             signals: Arc::default(),
+            subscriptions: Arc::default(),
+            elicitations: Arc::default(),
+            level: Mutex::default(),
             ids: AtomicU64::new(first_id()),
             offer: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
@@ -191,16 +208,25 @@ impl Upstream {
         lane: Lane,
         caller: &Caller,
         outbound: Outbound<'_>,
-        notices: mpsc::Sender<Bytes>,
+        notices: mpsc::Sender<Event>,
         cancel: &CancellationToken,
     ) -> Result<Option<Answer>, Fault> {
         let inner = &*self.0;
         let id = inner.ids.fetch_add(1, Ordering::Relaxed);
         let body = outbound.body(id);
-        let sink =
-            Arc::new(Sink { token: outbound.token.map(|(token, _)| token), logs: outbound.logs, notices });
-        let has_session = inner.offer.load().as_ref().is_none_or(|offer| offer.has_session);
-        let affinity = Affinity::of(caller, inner.settings.session, has_session);
+        let affinity = inner.affinity(caller);
+        let over = CancellationToken::new();
+        let _over = over.clone().drop_guard();
+        let sink = Arc::new(Sink {
+            alias: inner.alias.clone(),
+            token: outbound.token.map(|(token, _)| token),
+            logs: outbound.logs,
+            // The upstream knows the level of a client that it has a session with.
+            level: caller.level.filter(|_| !matches!(affinity, Affinity::Session(_))),
+            inbox: caller.inbox.clone(),
+            notices,
+            over,
+        });
         let after = inner.settings.timeouts.call;
         let deadline = Instant::now() + after;
         let mut is_first = true;
@@ -241,9 +267,9 @@ impl Upstream {
         }
     }
 
-    /// Closes what it keeps for an ended client session.
-    pub fn release(&self, session: u64, lane: Lane) {
-        self.0.sessions.release(session, lane);
+    /// How many resources its sessions are subscribed to.
+    pub fn subscriptions(&self) -> usize {
+        self.0.subscriptions.len()
     }
 
     /// Ends all sessions with it.
@@ -257,7 +283,10 @@ impl Upstream {
 pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let net = Net::new(1).map_err(|error| Fault::Credential(error.to_string()))?;
     let lane = Lane(0);
-    let opening = Opening { net: &net, lane, settings, known: None, signals: &Arc::default(), inbox: None };
+    let alias = Alias::parse("probe", &NameRules::default()).map_err(|error| Fault::Handshake(error.to_string()))?;
+    let audience = Audience::nobody(alias);
+    let opening =
+        Opening { net: &net, lane, settings, known: None, client: None, audience: &audience, is_for_calls: false };
     let link = opening.open().await?;
     let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id())).await;
     let offer = Offer::of(&link);
@@ -268,27 +297,67 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
 // === impl Inner ===
 
 impl Inner {
+    /// Which session serves a caller.
+    fn affinity(&self, caller: &Caller) -> Affinity {
+        let has_session = self.offer.load().as_ref().is_none_or(|offer| offer.has_session);
+        Affinity::of(caller, self.settings.session, has_session)
+    }
+
     /// Opens a session for a caller, and prepares it as the caller wishes.
     async fn open_for(&self, lane: Lane, caller: &Caller, affinity: Affinity) -> Result<Link, Fault> {
-        let is_own = affinity == Affinity::Session(caller.session);
-        let link = self.open(lane, is_own.then_some(&caller.inbox)).await?;
-        if let Some(level) =
-            caller.level.filter(|_| is_own && link.welcome.capabilities.contains_key("logging"))
-        {
-            let id = self.ids.fetch_add(1, Ordering::Relaxed);
-            let params = Raw::of(&json!({"level": level}));
-            let request = Request::new(&Raw::of(&id), &Method::SetLevel, Some(&params));
-            // Whether it takes the level or not, the call goes on.
-            let _ = timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None)).await;
-        }
+        let audience = self.audience(affinity, Some(caller));
+        let client = if audience.is_own() { caller.inbox.hello() } else { None };
+        let link = self.open(lane, &audience, client, true).await?;
+        self.prepare(lane, &link, affinity, caller.level).await;
         Ok(link)
     }
 
+    /// Sets a new session up as the one before it was: its level of log messages, and what it is subscribed to.
+    async fn prepare(&self, lane: Lane, link: &Link, affinity: Affinity, level: Option<&'static str>) {
+        if let Some(level) = level.filter(|_| link.welcome.capabilities.contains_key("logging")) {
+            let params = Raw::of(&json!({"level": level}));
+            self.say(lane, link, &Method::SetLevel, &params).await;
+        }
+        for uri in self.subscriptions.of(affinity) {
+            self.say(lane, link, &Method::Subscribe, &Raw::of(&json!({"uri": uri}))).await;
+        }
+    }
+
+    /// Makes a request of our own, whose outcome changes nothing for anybody who waits.
+    async fn say(&self, lane: Lane, link: &Link, method: &Method, params: &Raw) {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let request = Request::new(&Raw::of(&id), method, Some(params));
+        match timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None)).await {
+            Ok(Ok(answer)) if !answer.is_error => {}
+            outcome => tracing::info!(alias = %self.alias, %method, ?outcome, "an upstream did not do as it was asked"),
+        }
+    }
+
+    /// Who hears what comes on a session outside of calls.
+    fn audience(&self, affinity: Affinity, caller: Option<&Caller>) -> Audience {
+        Audience {
+            alias: self.alias.clone(),
+            signals: self.signals.clone(),
+            affinity,
+            inbox: caller
+                .filter(|caller| affinity == Affinity::Session(caller.session))
+                .map(|caller| caller.inbox.clone()),
+            subscriptions: self.subscriptions.clone(),
+            elicitations: self.elicitations.clone(),
+        }
+    }
+
     /// Opens a session with the upstream, and remembers how it went.
-    async fn open(&self, lane: Lane, inbox: Option<&Arc<Inbox>>) -> Result<Link, Fault> {
+    async fn open(
+        &self,
+        lane: Lane,
+        audience: &Audience,
+        client: Option<(&Hello, Version)>,
+        is_for_calls: bool,
+    ) -> Result<Link, Fault> {
         let known = self.offer.load().as_ref().map(|offer| offer.transport);
-        let (net, settings, signals) = (&self.net, &self.settings, &self.signals);
-        let link = Opening { net, lane, settings, known, signals, inbox }.open().await?;
+        let (net, settings) = (&self.net, &self.settings);
+        let link = Opening { net, lane, settings, known, client, audience, is_for_calls }.open().await?;
         if known.is_none() {
             self.offer.store(Some(Arc::new(Offer::of(&link))));
         }
@@ -333,10 +402,8 @@ impl Outbound<'_> {
     /// The bytes to send: our id, the native name, our progress token; every other byte as the client wrote it.
     fn body(&self, id: u64) -> Bytes {
         let id = id.to_string();
-        let mut edits: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(2);
-        if let Some((at, name)) = &self.name {
-            edits.push((at.clone(), name.as_bytes()));
-        }
+        let mut edits: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(self.edits.len() + 1);
+        edits.extend(self.edits.iter().map(|(at, text)| (at.clone(), text.as_bytes())));
         if let Some((_, at)) = &self.token {
             edits.push((at.clone(), id.as_bytes()));
         }

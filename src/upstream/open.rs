@@ -3,16 +3,17 @@
 use crate::{
     protocol::{
         call::Lane,
-        handshake::{self, Welcome},
-        inbox::Inbox,
+        handshake::{self, Hello, Welcome},
+        version::Version,
     },
     upstream::{
+        audience::Audience,
+        desk::Desk,
         fault::Fault,
         http::{HttpLink, SESSION_ID},
         link::Link,
         net::Net,
         settings::{Credential, Settings, Transport},
-        signals::Signals,
         sse::SseLink,
         words,
     },
@@ -38,10 +39,12 @@ pub(crate) struct Opening<'a> {
     pub(crate) settings: &'a Settings,
     /// The transport that worked before.
     pub(crate) known: Option<Transport>,
-    /// To the supervisor.
-    pub(crate) signals: &'a Arc<Signals>,
-    /// To the only client that the session is for, if there is such a one.
-    pub(crate) inbox: Option<&'a Arc<Inbox>>,
+    /// The client that is introduced; without one the gateway introduces itself.
+    pub(crate) client: Option<(&'a Hello, Version)>,
+    /// Who hears what belongs to no call.
+    pub(crate) audience: &'a Audience,
+    /// Whether the session serves calls from the start, so that it listens by itself; the supervisor listens to its own.
+    pub(crate) is_for_calls: bool,
 }
 
 /// The id of `initialize`, which is never used for anything else.
@@ -85,32 +88,34 @@ impl Opening<'_> {
 
     async fn open_http(&self, headers: HeaderMap) -> Result<Link, Fault> {
         let (url, limit) = (self.settings.url.clone(), self.settings.max_message);
-        let mut link = HttpLink::new(self.net.clone(), url, headers, limit, self.signals.clone());
-        let response = link.post(self.lane, initialize().bytes().clone()).await?;
+        let first = Arc::new(HttpLink::new(self.net.clone(), url, headers, limit, self.desk()));
+        let response = first.post(self.lane, self.initialize().bytes().clone()).await?;
         let session = response.headers().get(SESSION_ID).cloned();
-        let welcome =
-            welcome(&link.read_answer(self.lane, INITIALIZE, response, None).await?, |text| link.show(text))?;
-        link.agree(welcome.version.as_str(), session);
+        let answer = first.read_answer(self.lane, INITIALIZE, response, None).await?;
+        let welcome = welcome(&answer, |text| first.show(text))?;
+        let link = Arc::new(first.agreed(welcome.version.as_str(), session));
         link.notify(self.lane, initialized()).await?;
-        let link = Arc::new(link);
-        let listener = match self.inbox {
-            // Only log messages come outside of calls so far.
-            Some(inbox) if link.has_session() && welcome.capabilities.contains_key("logging") => {
-                Some(HttpLink::listen_for(&link, self.lane, inbox).await)
-            }
-            _ => None,
-        };
+        // Without a session there is nothing that a stream could be of; the supervisor listens to its own.
+        let is_heard = link.has_session() && self.is_for_calls;
+        let listener = if is_heard { Some(HttpLink::listening(&link, self.lane).await) } else { None };
         Ok(Link::http(welcome, link, listener))
     }
 
     async fn open_sse(&self, headers: HeaderMap) -> Result<Link, Fault> {
         let (url, limit) = (&self.settings.url, self.settings.max_message);
-        let (signals, inbox) = (self.signals.clone(), self.inbox.cloned());
-        let link = SseLink::open(self.net.clone(), self.lane, url, headers, limit, signals, inbox).await?;
-        let answer = link.request(self.lane, INITIALIZE, initialize().bytes().clone(), None).await?;
+        let link = SseLink::open(self.net.clone(), self.lane, url, headers, limit, self.desk()).await?;
+        let answer = link.request(self.lane, INITIALIZE, self.initialize().bytes().clone(), None).await?;
         let welcome = welcome(&answer, |text| link.show(text))?;
         link.notify(self.lane, initialized()).await?;
         Ok(Link::sse(welcome, link))
+    }
+
+    fn desk(&self) -> Arc<Desk> {
+        Desk::new(self.audience.clone(), self.settings.timeouts.call)
+    }
+
+    fn initialize(&self) -> Request {
+        Request::new(&Raw::of(&INITIALIZE), &Method::Initialize, Some(&handshake::hello(self.client)))
     }
 }
 
@@ -121,10 +126,6 @@ fn speaks_otherwise(fault: &Fault) -> bool {
         Fault::NotMcp(_) | Fault::Redirect(_) | Fault::SessionGone => true,
         _ => false,
     }
-}
-
-fn initialize() -> Request {
-    Request::new(&Raw::of(&INITIALIZE), &Method::Initialize, Some(&handshake::hello()))
 }
 
 fn initialized() -> bytes::Bytes {

@@ -60,14 +60,23 @@ impl Pending {
         waiter.is_some_and(|waiter| waiter.answer.send(Ok(answer)).is_ok())
     }
 
-    /// The sink of the call with this id or, where the message names none, of the only call there is.
-    pub(crate) fn sink(&self, id: Option<&Raw>) -> Option<Arc<Sink>> {
+    /// The sink of the call with this id.
+    pub(crate) fn sink(&self, id: &Raw) -> Option<Arc<Sink>> {
+        self.state().waiting.get(&number(id)?)?.sink.clone()
+    }
+
+    /// The sink of the only call that has one.
+    pub(crate) fn only(&self) -> Option<Arc<Sink>> {
         let state = self.state();
-        match id {
-            Some(id) => state.waiting.get(&number(id)?)?.sink.clone(),
-            None if state.waiting.len() == 1 => state.waiting.values().next()?.sink.clone(),
-            None => None,
-        }
+        let mut sinks = state.waiting.values().filter_map(|waiter| waiter.sink.as_ref());
+        sinks.next().filter(|_| sinks.next().is_none()).cloned()
+    }
+
+    /// The sink of the call that began last.
+    pub(crate) fn youngest(&self) -> Option<Arc<Sink>> {
+        let state = self.state();
+        let waiting = state.waiting.iter().filter(|(_, waiter)| waiter.sink.is_some());
+        waiting.max_by_key(|(id, _)| **id).and_then(|(_, waiter)| waiter.sink.clone())
     }
 
     /// Tells everybody who waits, and who will, that the stream is gone.

@@ -1,21 +1,18 @@
 //! HTTP+SSE of 2024-11-05, as its client: one stream for everything that comes, POSTs for what goes.
 
 use crate::{
-    protocol::{call::Lane, inbox::Inbox},
+    protocol::call::Lane,
     upstream::{
-        ask,
+        desk::Desk,
         fault::Fault,
         http::{messages, read_body},
+        mux::Mux,
         net::{self, Net},
-        pending::Pending,
-        signals::Signals,
         sink::Sink,
         words,
     },
     wire::{
-        message::{Answer, Message, Notice, Request, excerpt},
-        method::Method,
-        params,
+        message::{Answer, Message, excerpt},
         sse::Decoder,
     },
 };
@@ -25,15 +22,10 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use reqwest::Response;
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-/// How many questions of an upstream may wait for their answers.
-const MOST_ASKED: usize = 16;
-/// How long an upstream may take to accept the answer to its question.
-const ANSWER: Duration = Duration::from_secs(5);
 /// The answer to a POST is a formality; more than this of it is not read.
 const ACCEPTED_BODY: usize = 64 * 1024;
 
@@ -41,7 +33,7 @@ const ACCEPTED_BODY: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct SseLink {
     poster: Arc<Poster>,
-    pending: Arc<Pending>,
+    mux: Mux,
     _reader: AbortOnDropHandle<()>,
 }
 
@@ -55,11 +47,9 @@ struct Poster {
 struct Reader {
     response: Response,
     decoder: Decoder,
-    pending: Arc<Pending>,
+    lane: Lane,
+    mux: Mux,
     poster: Arc<Poster>,
-    signals: Arc<Signals>,
-    inbox: Option<Arc<Inbox>>,
-    asked: mpsc::Sender<Request>,
 }
 
 // === impl SseLink ===
@@ -72,8 +62,7 @@ impl SseLink {
         url: &Url,
         headers: HeaderMap,
         max_message: usize,
-        signals: Arc<Signals>,
-        inbox: Option<Arc<Inbox>>,
+        desk: Arc<Desk>,
     ) -> Result<Self, Fault> {
         let request = net.client(lane).get(url.clone()).headers(headers.clone());
         let mut response = request.header(ACCEPT, "text/event-stream").send().await.map_err(net::fault)?;
@@ -110,20 +99,9 @@ impl SseLink {
         let mut headers = headers;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let poster = Arc::new(Poster { net, endpoint, headers });
-        let pending = Arc::new(Pending::default());
-        let (asked, questions) = mpsc::channel(MOST_ASKED);
-        // Ends when the reader does, which holds the other end.
-        tokio::spawn(poster.clone().answer(lane, questions));
-        let reader = Reader {
-            response,
-            decoder,
-            pending: pending.clone(),
-            poster: poster.clone(),
-            signals,
-            inbox,
-            asked,
-        };
-        Ok(Self { poster, pending, _reader: AbortOnDropHandle::new(tokio::spawn(reader.run())) })
+        let mux = Mux::new(desk);
+        let reader = Reader { response, decoder, lane, mux: mux.clone(), poster: poster.clone() };
+        Ok(Self { poster, mux, _reader: AbortOnDropHandle::new(tokio::spawn(reader.run())) })
     }
 
     /// Sends a request and waits for its answer on the stream.
@@ -135,7 +113,7 @@ impl SseLink {
         sink: Option<Arc<Sink>>,
     ) -> Result<Answer, Fault> {
         // Nothing was sent yet: a stream that is gone by now costs the call nothing.
-        let mut waiting = self.pending.wait(id, sink).map_err(|_| Fault::SessionGone)?;
+        let mut waiting = self.mux.pending.wait(id, sink).map_err(|_| Fault::SessionGone)?;
         let mut post = std::pin::pin!(self.poster.post(lane, body));
         // Some servers answer on the stream before they accept the POST.
         tokio::select! {
@@ -157,12 +135,17 @@ impl SseLink {
 
     /// Waits until the stream is gone, and says why.
     pub(crate) async fn wait_end(&self) -> Fault {
-        self.pending.wait_end().await
+        self.mux.pending.wait_end().await
+    }
+
+    /// Nobody answers this session's questions any more.
+    pub(crate) fn end(&self) {
+        self.mux.desk.close();
     }
 
     /// Why the stream is gone, if it is.
     pub(crate) fn ended(&self) -> Option<Fault> {
-        self.pending.ended()
+        self.mux.pending.ended()
     }
 }
 
@@ -190,20 +173,6 @@ impl Poster {
         words::beginning(text, &self.headers, &self.endpoint)
     }
 
-    /// Answers what the upstream asks, one after the other; it ends with the stream.
-    async fn answer(self: Arc<Self>, lane: Lane, mut asked: mpsc::Receiver<Request>) {
-        while let Some(request) = asked.recv().await {
-            let post = self.post(lane, ask::refuse(&request).bytes().clone());
-            match timeout(ANSWER, post).await {
-                Ok(Ok(())) => {}
-                Ok(Err(fault)) => {
-                    tracing::debug!(%fault, "an upstream did not take the answer to its question");
-                }
-                Err(_) => tracing::debug!("an upstream did not take the answer to its question in time"),
-            }
-        }
-    }
-
     async fn post(&self, lane: Lane, body: Bytes) -> Result<(), Fault> {
         let request =
             self.net.client(lane).post(self.endpoint.clone()).headers(self.headers.clone()).body(body);
@@ -228,7 +197,7 @@ impl Poster {
 impl Reader {
     async fn run(mut self) {
         let fault = self.read().await;
-        self.pending.end(&fault);
+        self.mux.end(&fault);
         // The supervisor's own session tells it by ending; a client's is opened again when it is used.
         tracing::debug!(%fault, "the event stream of an upstream ended");
     }
@@ -255,36 +224,10 @@ impl Reader {
     }
 
     fn take(&self, message: Message) {
-        match message {
-            Message::Answer(answer) => {
-                let id = answer.id();
-                if !self.pending.answer(answer) {
-                    tracing::debug!(%id, "an upstream answered a call that nobody waits for");
-                }
-            }
-            Message::Notice(notice) if notice.method == Method::ToolsChanged => self.signals.relist(),
-            Message::Notice(notice) => self.pass(&notice),
-            Message::Request(request) => {
-                if self.asked.try_send(request).is_err() {
-                    tracing::debug!("an upstream asks more than it takes answers; a question stays open");
-                }
-            }
-        }
-    }
-
-    fn pass(&self, notice: &Notice) {
-        let token = match notice.method {
-            Method::Progress => match notice.params().as_ref().and_then(params::progress) {
-                Some((token, _)) => Some(token),
-                None => return,
-            },
-            _ => None,
-        };
-        match self.pending.sink(token.as_ref()) {
-            Some(sink) => sink.pass_now(notice),
-            // The session is one client's, and so is what its upstream says between calls.
-            None if token.is_none() => self.inbox.iter().for_each(|inbox| inbox.pass(notice)),
-            None => {}
-        }
+        let (poster, lane) = (self.poster.clone(), self.lane);
+        self.mux.take(message, move |message| {
+            let poster = poster.clone();
+            async move { poster.post(lane, message).await }
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     protocol::call::Lane,
-    upstream::{Inner, Offer, State, fault::Fault, link::Link, lists},
+    upstream::{Inner, Offer, State, affinity::Affinity, fault::Fault, link::Link, lists},
     wire::{message::Request, method::Method, raw::Raw},
 };
 use std::{
@@ -78,12 +78,16 @@ impl Supervisor {
     }
 
     async fn connect(&mut self) -> Result<Arc<Link>, Fault> {
-        let link = Arc::new(self.inner.open(LANE, None).await?);
-        self.inner.offer.store(Some(Arc::new(Offer::of(&link))));
+        let inner = self.inner.clone();
+        let audience = inner.audience(Affinity::Shared, None);
+        let link = Arc::new(inner.open(LANE, &audience, None, false).await?);
+        inner.offer.store(Some(Arc::new(Offer::of(&link))));
         self.list(&link).await?;
-        if self.inner.is_shared(link.has_session()) {
-            self.inner.sessions.share(link.clone());
+        if inner.is_shared(link.has_session()) {
+            inner.sessions.share(link.clone());
+            inner.prepare(LANE, &link, Affinity::Shared, inner.shared_level()).await;
         }
+        inner.clone().restore(LANE);
         Ok(link)
     }
 
@@ -142,7 +146,7 @@ impl Supervisor {
                 _ = refresh.tick() => if let Err(fault) = self.list(&link).await { break End::Lost(fault) },
                 () = inner.signals.wanted() => if let Err(fault) = self.ping(&link).await { break End::Lost(fault) },
                 _ = ping.tick() => {
-                    inner.sessions.sweep(timeouts.idle, LANE);
+                    inner.sessions.sweep(timeouts.idle, LANE, |affinity| inner.subscriptions.has(affinity));
                     if let Err(fault) = self.ping(&link).await { break End::Lost(fault) }
                 }
             }
@@ -209,10 +213,10 @@ async fn listen(link: &Link) -> Fault {
     loop {
         let began = Instant::now();
         match link.listen(LANE).await {
-            Err(fault) if link.ended().is_some() || fault == Fault::SessionGone => return fault,
+            fault if link.ended().is_some() || fault == Fault::SessionGone => return fault,
             // It has no stream of its own: pings and refreshes must do.
-            Err(Fault::Status { .. } | Fault::NotMcp(_) | Fault::Redirect(_)) => std::future::pending().await,
-            Ok(()) | Err(_) => {}
+            Fault::Status { .. } | Fault::NotMcp(_) | Fault::Redirect(_) => std::future::pending().await,
+            fault => tracing::debug!(%fault, "the supervisor's stream ended"),
         }
         wait = if began.elapsed() > MOST / 30 { FIRST } else { (wait * 2).min(MOST / 30) };
         sleep(wait).await;

@@ -3,12 +3,13 @@
 use crate::wire::{message::excerpt, raw, raw::Raw};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, collections::HashMap, ops::Range};
 
-/// What is read of a request that names something (`tools/call`): the name and the progress token.
+/// What is read of a request that names something (`tools/call`, `prompts/get`, `resources/read`): the name or URI, and
+/// the progress token.
 #[derive(Debug)]
 pub struct Named<'a> {
-    /// The name, unescaped.
+    /// The name or URI, unescaped.
     pub name: Cow<'a, str>,
     /// Where the name's JSON string stands in the parameters.
     pub name_at: Range<usize>,
@@ -20,6 +21,8 @@ pub struct Named<'a> {
 struct NamedParams<'a> {
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    uri: Option<&'a RawValue>,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "_meta")]
@@ -56,16 +59,38 @@ struct ListParams<'a> {
     cursor: Option<&'a RawValue>,
 }
 
-/// Reads what [`Named`] tells from the parameters of `tools/call`; the text says what was wrong.
-pub fn named(params: &Raw) -> Result<Named<'_>, String> {
-    let read: NamedParams<'_> = serde_json::from_str(params.as_str()).map_err(|error| shape(&error))?;
-    let Some(name) = read.name else { return Err("`params.name` must be a string; found nothing".into()) };
-    let text: Cow<'_, str> = string(name).ok_or_else(|| wrong("params.name", "a string", name))?;
+/// Reads what [`Named`] tells from the parameters of a request that names its object by the member `key`; the text
+/// says what was wrong. `arguments` is an object wherever it stands.
+pub fn named<'a>(params: &'a Raw, key: &str) -> Result<Named<'a>, String> {
+    let read: NamedParams<'a> = serde_json::from_str(params.as_str()).map_err(|error| shape(&error))?;
+    let path = format!("params.{key}");
+    let name = if key == "uri" { read.uri } else { read.name };
+    let Some(name) = name else { return Err(format!("`{path}` must be a string; found nothing")) };
+    let text: Cow<'a, str> = string(name).ok_or_else(|| wrong(&path, "a string", name))?;
     if let Some(arguments) = read.arguments.filter(|arguments| !arguments.get().starts_with('{')) {
         return Err(wrong("params.arguments", "an object", arguments));
     }
     let token = read.meta.map(|meta| token(params, meta)).transpose()?.flatten();
     Ok(Named { name: text, name_at: raw::range_within(params.as_bytes(), name), token })
+}
+
+/// The string member `key` of an object, unescaped, and where its JSON string stands; the text says what was wrong.
+pub fn text<'a>(object: &'a Raw, key: &str) -> Result<(Cow<'a, str>, Range<usize>), String> {
+    let (value, at) = member(object, key)?.ok_or_else(|| format!("`{key}` must be a string; found nothing"))?;
+    let text = string(value).ok_or_else(|| wrong(key, "a string", value))?;
+    Ok((text, at))
+}
+
+/// The object member `key` of an object, and where it stands, if there is one.
+pub fn object(object: &Raw, key: &str) -> Option<(Raw, Range<usize>)> {
+    let (value, at) = member(object, key).ok()??;
+    value.get().starts_with('{').then(|| (Raw::of(value), at))
+}
+
+fn member<'a>(object: &'a Raw, key: &str) -> Result<Option<(&'a RawValue, Range<usize>)>, String> {
+    let read: HashMap<Cow<'a, str>, &'a RawValue> =
+        serde_json::from_str(object.as_str()).map_err(|error| shape(&error))?;
+    Ok(read.get(key).map(|value| (*value, raw::range_within(object.as_bytes(), value))))
 }
 
 /// The progress token of any other request's parameters, and where it stands.

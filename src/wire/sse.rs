@@ -1,6 +1,7 @@
 //! Server-sent events (HTML Living Standard, section 9.2), both ways, bounded.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use std::time::Duration;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Event {
     pub data: Bytes,
     /// The event's id, if it has one.
     pub id: Option<String>,
+    /// How long the server wants its client to wait before it connects again, in milliseconds.
+    pub retry: Option<u64>,
 }
 
 /// Decodes a stream of events piece by piece.
@@ -24,6 +27,7 @@ pub struct Decoder {
     after_return: bool,
     kind: String,
     id: Option<String>,
+    retry: Option<u64>,
     data: Option<Data>,
 }
 
@@ -64,6 +68,7 @@ impl Decoder {
             after_return: false,
             kind: String::new(),
             id: None,
+            retry: None,
             data: None,
         }
     }
@@ -157,18 +162,22 @@ impl Decoder {
             }
             b"event" => self.kind = String::from_utf8_lossy(&value).into_owned(),
             b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(&value).into_owned()),
+            b"retry" => self.retry = std::str::from_utf8(&value).ok().and_then(|value| value.parse().ok()),
             _ => {}
         }
     }
 
     fn dispatch(&mut self) -> Option<Event> {
         let kind = std::mem::take(&mut self.kind);
-        let id = self.id.take();
-        let data = match self.data.take()? {
-            Data::Line(line) => line,
-            Data::Lines(lines) => lines.freeze(),
+        let (id, retry) = (self.id.take(), self.retry.take());
+        let data = match self.data.take() {
+            Some(Data::Line(line)) => line,
+            Some(Data::Lines(lines)) => lines.freeze(),
+            // An id or a time to wait counts without data as well.
+            None if id.is_some() || retry.is_some() => Bytes::new(),
+            None => return None,
         };
-        Some(Event { kind, data, id })
+        Some(Event { kind, data, id, retry })
     }
 }
 
@@ -180,7 +189,30 @@ fn append(mut lines: BytesMut, line: &[u8]) -> BytesMut {
 
 /// The bytes of one event; `kind` has no line end in it.
 pub fn encode(kind: &str, data: &[u8]) -> Bytes {
-    let mut bytes = Vec::with_capacity(data.len() + kind.len() + 24);
+    lines(kind, data, Vec::with_capacity(data.len() + kind.len() + 24))
+}
+
+/// The bytes of one message that a client can resume after: `stream` and `number` are its id.
+pub fn message(stream: u64, number: u64, data: &[u8]) -> Bytes {
+    let id = format!("id: {stream}-{number}\n");
+    let mut bytes = Vec::with_capacity(data.len() + id.len() + 32);
+    bytes.extend_from_slice(id.as_bytes());
+    lines("message", data, bytes)
+}
+
+/// An event without a message: an id to resume after from the very beginning, and how long to wait before that
+/// (transports, 2025-11-25, "Sending Messages to the Server", item 6).
+pub fn priming(stream: u64, number: u64, retry: Duration) -> Bytes {
+    format!("id: {stream}-{number}\nretry: {}\ndata: \n\n", retry.as_millis()).into()
+}
+
+/// The stream and the number of an id that [`message`] or [`priming`] made.
+pub fn place(id: &str) -> Option<(u64, u64)> {
+    let (stream, number) = id.split_once('-')?;
+    Some((stream.parse().ok()?, number.parse().ok()?))
+}
+
+fn lines(kind: &str, data: &[u8], mut bytes: Vec<u8>) -> Bytes {
     if !kind.is_empty() {
         bytes.extend_from_slice(b"event: ");
         bytes.extend_from_slice(kind.as_bytes());

@@ -1,0 +1,110 @@
+//! Who hears what an upstream says between calls: the one client that a session is for, or those of many that asked.
+
+use crate::{
+    catalog::name::Alias,
+    protocol::inbox::Inbox,
+    upstream::{affinity::Affinity, signals::Signals, subscriptions::Subscriptions},
+    wire::{message::Notice, method::Method, params},
+};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Who hears what comes on one session with an upstream and belongs to no call.
+#[derive(Clone, Debug)]
+pub(crate) struct Audience {
+    /// The upstream's alias.
+    pub(crate) alias: Alias,
+    /// To its supervisor.
+    pub(crate) signals: Arc<Signals>,
+    /// Which session it is.
+    pub(crate) affinity: Affinity,
+    /// The only client that the session is for, if there is such a one.
+    pub(crate) inbox: Option<Arc<Inbox>>,
+    /// Who subscribed to what.
+    pub(crate) subscriptions: Arc<Subscriptions>,
+    /// Who was sent to which URL.
+    pub(crate) elicitations: Arc<Elicitations>,
+}
+
+/// Whom each elicitation by URL was put to: its end is told outside of calls.
+#[derive(Debug, Default)]
+pub(crate) struct Elicitations(Mutex<VecDeque<(Box<str>, Arc<Inbox>)>>);
+
+/// The most elicitations whose end is waited for.
+const MOST_ELICITATIONS: usize = 1000;
+
+// === impl Audience ===
+
+impl Audience {
+    /// Of a session that serves no client.
+    pub(crate) fn nobody(alias: Alias) -> Self {
+        Self {
+            alias,
+            signals: Arc::default(),
+            affinity: Affinity::Shared,
+            inbox: None,
+            subscriptions: Arc::default(),
+            elicitations: Arc::default(),
+        }
+    }
+
+    /// Takes a notice that belongs to no call.
+    pub(crate) fn hear(&self, notice: &Notice) {
+        match (&notice.method, &self.inbox) {
+            (Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged, _) => {
+                self.signals.relist();
+            }
+            // Its call is over.
+            (Method::Progress, _) => {}
+            (_, Some(inbox)) => inbox.pass(self.alias.as_str(), notice),
+            (Method::ResourcesUpdated, None) => {
+                self.subscriptions.updated(self.affinity, self.alias.as_str(), notice);
+            }
+            (Method::ElicitComplete, None) => {
+                if let Some(inbox) = self.elicitations.take(notice) {
+                    inbox.pass(self.alias.as_str(), notice);
+                }
+            }
+            (method, None) => {
+                tracing::debug!(alias = %self.alias, %method, "a notice that could be for any client is for none");
+            }
+        }
+    }
+
+    /// Whether a notice that came with a call goes back with that call.
+    pub(crate) fn is_with_call(&self, notice: &Notice) -> bool {
+        match notice.method {
+            Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged => false,
+            Method::Progress | Method::LogMessage | Method::TaskStatus | Method::Other(_) => true,
+            _ => self.is_own(),
+        }
+    }
+
+    /// Whether the session is for one client only.
+    pub(crate) fn is_own(&self) -> bool {
+        self.inbox.is_some()
+    }
+}
+
+// === impl Elicitations ===
+
+impl Elicitations {
+    /// Remembers that the client of this inbox was sent to a URL.
+    pub(crate) fn keep(&self, id: &str, inbox: &Arc<Inbox>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST_ELICITATIONS {
+            kept.pop_front();
+        }
+        kept.push_back((id.into(), inbox.clone()));
+    }
+
+    fn take(&self, notice: &Notice) -> Option<Arc<Inbox>> {
+        let params = notice.params()?;
+        let (id, _) = params::text(&params, "elicitationId").ok()?;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = kept.iter().position(|(known, _)| **known == *id)?;
+        kept.remove(index).map(|(_, inbox)| inbox)
+    }
+}

@@ -1,0 +1,247 @@
+//! What an upstream asks of its client, on one session: put to the client whose call caused it, or refused.
+
+use crate::{
+    protocol::{
+        ask::Ask,
+        call::Event,
+        handshake::Offers,
+        inbox::Inbox,
+    },
+    upstream::{audience::Audience, fault::Fault, sink::Sink},
+    wire::{
+        error::Failure,
+        message::{Answer, Request},
+        method::Method,
+        params,
+        raw::Raw,
+    },
+};
+use bytes::Bytes;
+use serde_json::json;
+use std::{
+    collections::HashMap,
+    future::{Future, pending},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The questions of one session's upstream.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    audience: Audience,
+    /// By the upstream's own id.
+    open: Mutex<HashMap<Raw, CancellationToken>>,
+    room: Arc<Semaphore>,
+    /// How long a client may take.
+    patience: Duration,
+    over: CancellationToken,
+}
+
+/// Takes a question out of the open ones when it ends in whatever way.
+struct Opened<'desk> {
+    desk: &'desk Desk,
+    id: Raw,
+    withdrawn: CancellationToken,
+}
+
+/// Whom a question is put to.
+enum To {
+    Call(Arc<Sink>),
+    Client(Arc<Inbox>),
+    Nobody,
+}
+
+/// The most questions of one upstream session at once, answered or not yet sent.
+const MOST: usize = 64;
+/// How long an upstream may take to accept the answer to its question.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How many steps of progress may wait for an upstream.
+const STEPS: usize = 8;
+
+// === impl Desk ===
+
+impl Desk {
+    pub(crate) fn new(audience: Audience, patience: Duration) -> Arc<Self> {
+        let (room, over) = (Arc::new(Semaphore::new(MOST)), CancellationToken::new());
+        Arc::new(Self { audience, open: Mutex::default(), room, patience, over })
+    }
+
+    /// Who hears what belongs to no call.
+    pub(crate) fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Takes a question, which came with the call of `sink` or with none. `reply` sends a message to the upstream.
+    pub(crate) fn take<F>(
+        self: &Arc<Self>,
+        request: Request,
+        sink: Option<&Arc<Sink>>,
+        reply: impl Fn(Bytes) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            // Not even a refusal: each would wait for the upstream to take it.
+            tracing::info!(alias = %self.audience.alias, most = MOST, "an upstream asks too much at once; a question stays open");
+            return;
+        };
+        let (desk, to) = (self.clone(), self.route(sink));
+        tokio::spawn(async move {
+            let answer = tokio::select! {
+                answer = desk.answer(&request, to, &reply) => answer,
+                () = desk.over.cancelled() => None,
+            };
+            if let Some(answer) = answer {
+                desk.say(&reply, answer.bytes().clone()).await;
+            }
+            drop(room);
+        });
+    }
+
+    /// The upstream takes a question back.
+    pub(crate) fn withdraw(&self, id: &Raw) {
+        if let Some(withdrawn) = self.open().remove(id) {
+            withdrawn.cancel();
+        }
+    }
+
+    /// The session is over: nobody waits for answers any more.
+    pub(crate) fn close(&self) {
+        self.over.cancel();
+    }
+
+    fn route(&self, sink: Option<&Arc<Sink>>) -> To {
+        match (sink, &self.audience.inbox) {
+            (Some(sink), _) => To::Call(sink.clone()),
+            (None, Some(inbox)) => To::Client(inbox.clone()),
+            (None, None) => To::Nobody,
+        }
+    }
+
+    /// The answer to a question; `None` if nobody wants one any more.
+    async fn answer<F>(
+        &self,
+        request: &Request,
+        to: To,
+        reply: &(impl Fn(Bytes) -> F + Send + Sync),
+    ) -> Option<Answer>
+    where
+        F: Future<Output = Result<(), Fault>> + Send,
+    {
+        let result = |value: serde_json::Value| Some(Answer::result(&request.id(), &Raw::of(&value)));
+        let refuse = |failure: Failure| Some(Answer::error(&request.id(), &failure.object()));
+        if request.method == Method::Ping {
+            return result(json!({}));
+        }
+        let inbox = match &to {
+            To::Call(sink) => &sink.inbox,
+            To::Client(inbox) => inbox,
+            // The session serves the gateway itself, which has no roots.
+            To::Nobody if request.method == Method::RootsList => return result(json!({"roots": []})),
+            To::Nobody => {
+                return refuse(
+                    Failure::method_not_found(request.method.as_str())
+                        .hint("no client's call is under way in this session that the question could belong to"),
+                );
+            }
+        };
+        let offers = inbox.hello().map_or_else(Offers::default, |(hello, _)| hello.offers);
+        if let Err(refusal) = offers.allow(request, self.audience.is_own()) {
+            return refuse(refusal.failure(request));
+        }
+        let params = request.params();
+        if let Some(params) = params.as_ref().filter(|_| request.method == Method::Elicit)
+            && let Ok((id, _)) = params::text(params, "elicitationId")
+        {
+            self.audience.elicitations.keep(&id, inbox);
+        }
+        let token = params.as_ref().and_then(|params| params::progress_token(params).ok().flatten());
+        let opened = self.open_question(request)?;
+        let ((sender, mut answer), (progress, mut steps)) = (oneshot::channel(), mpsc::channel(STEPS));
+        let withdrawn = CancellationToken::new();
+        let _guard = withdrawn.clone().drop_guard();
+        let ask = Ask { request: request.clone(), token, answer: sender, progress, withdrawn };
+        let over = match &to {
+            To::Call(sink) => Some(sink.over.clone()),
+            To::Client(_) | To::Nobody => None,
+        };
+        match &to {
+            // A client that is gone takes no questions: dropped, it is answered below.
+            To::Call(sink) => drop(sink.notices.send(Event::Ask(ask)).await),
+            To::Client(inbox) => inbox.ask(ask),
+            To::Nobody => {}
+        }
+        let mut patience = std::pin::pin!(sleep(self.patience));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return match answer {
+                    Ok(answer) => Some(answer.with_id(&request.id())),
+                    Err(_) => refuse(Failure::exhausted("client_gone", "the client is gone, or takes no more questions")),
+                },
+                Some(step) = steps.recv() => self.say(reply, step).await,
+                () = opened.withdrawn.cancelled() => return None,
+                () = ended(over.as_ref()) => {
+                    return refuse(Failure::exhausted("call_over", "the call that this question belongs to is over"));
+                }
+                () = &mut patience => {
+                    let message = format!("the client did not answer within {} ms", self.patience.as_millis());
+                    return refuse(Failure::exhausted("client_timeout", message));
+                }
+            }
+        }
+    }
+
+    /// `None` if the upstream uses an id twice: neither answer could be told from the other.
+    fn open_question(&self, request: &Request) -> Option<Opened<'_>> {
+        let (id, withdrawn) = (request.id(), CancellationToken::new());
+        let mut open = self.open();
+        if open.contains_key(&id) {
+            tracing::warn!(alias = %self.audience.alias, %id, "an upstream asks twice with one id; the second question stays open");
+            return None;
+        }
+        open.insert(id.clone(), withdrawn.clone());
+        Some(Opened { desk: self, id, withdrawn })
+    }
+
+    async fn say<F>(&self, reply: &(impl Fn(Bytes) -> F + Send + Sync), message: Bytes)
+    where
+        F: Future<Output = Result<(), Fault>> + Send,
+    {
+        let alias = &self.audience.alias;
+        match timeout(ANSWER, reply(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::info!(%alias, %fault, "an upstream did not take the answer to its question"),
+            Err(_) => tracing::info!(%alias, "an upstream did not take the answer to its question in time"),
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Raw, CancellationToken>> {
+        // No code that holds the lock can panic.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.over.cancel();
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.desk.open().remove(&self.id);
+    }
+}
+
+async fn ended(over: Option<&CancellationToken>) {
+    match over {
+        Some(over) => over.cancelled().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,81 @@
+//! One stream for all calls of a session: what comes on it is told apart by our ids.
+
+use crate::{
+    upstream::{desk::Desk, fault::Fault, pending::Pending, sink::Sink},
+    wire::{
+        message::{Message, Notice},
+        method::Method,
+        params,
+    },
+};
+use bytes::Bytes;
+use std::{future::Future, sync::Arc};
+
+/// What comes on the one stream of a session, and who waits for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Mux {
+    /// Who waits for answers.
+    pub(crate) pending: Arc<Pending>,
+    /// What the upstream asks.
+    pub(crate) desk: Arc<Desk>,
+}
+
+// === impl Mux ===
+
+impl Mux {
+    pub(crate) fn new(desk: Arc<Desk>) -> Self {
+        Self { pending: Arc::default(), desk }
+    }
+
+    /// Takes a message to where it belongs; `reply` sends one to the upstream.
+    pub(crate) fn take<F>(&self, message: Message, reply: impl Fn(Bytes) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        match message {
+            Message::Answer(answer) => {
+                let id = answer.id();
+                if !self.pending.answer(answer) {
+                    tracing::debug!(%id, "an upstream answered a call that nobody waits for");
+                }
+            }
+            Message::Notice(notice) => self.pass(&notice),
+            Message::Request(request) => self.desk.take(request, self.sink().as_ref(), reply),
+        }
+    }
+
+    /// The stream is gone: everybody who waits is told.
+    pub(crate) fn end(&self, fault: &Fault) {
+        self.pending.end(fault);
+        self.desk.close();
+    }
+
+    /// The call that something without a name belongs to: the only one there is (client features are asked for within a
+    /// call, SEP-2260). Of several it could be any; in a session of one client's own any will do, since all of them lead
+    /// to that client.
+    fn sink(&self) -> Option<Arc<Sink>> {
+        self.pending.only().or_else(|| self.desk.audience().is_own().then(|| self.pending.youngest()).flatten())
+    }
+
+    fn pass(&self, notice: &Notice) {
+        let audience = self.desk.audience();
+        let sink = match notice.method {
+            Method::Cancelled => {
+                if let Some((id, _)) = notice.params().as_ref().and_then(params::cancelled) {
+                    self.desk.withdraw(&id);
+                }
+                return;
+            }
+            Method::Progress => {
+                let token = notice.params().as_ref().and_then(params::progress);
+                token.and_then(|(token, _)| self.pending.sink(&token))
+            }
+            _ if audience.is_with_call(notice) => self.sink(),
+            _ => None,
+        };
+        match sink {
+            Some(sink) => sink.pass_now(notice),
+            None => audience.hear(notice),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Who subscribed to which resource, by upstream session: an upstream session that is opened anew is subscribed anew.
+
+use crate::{
+    upstream::affinity::{Affinity, Caller},
+    wire::{message::Notice, params},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Who subscribed to which resource of one upstream.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions(Mutex<HashMap<Affinity, Uris>>);
+
+type Uris = BTreeMap<Arc<str>, HashMap<u64, Caller>>;
+
+/// Why somebody cannot subscribe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+// === impl Subscriptions ===
+
+impl Subscriptions {
+    /// Subscribes a client; tells whether it is the first of its upstream session. `most` bounds one client's.
+    pub(crate) fn add(
+        &self,
+        affinity: Affinity,
+        uri: &str,
+        caller: &Caller,
+        most: usize,
+    ) -> Result<bool, TooMany> {
+        let mut all = self.all();
+        let uris = all.entry(affinity).or_default();
+        let is_new = uris.get(uri).is_none_or(|callers| !callers.contains_key(&caller.session));
+        let own = || uris.values().filter(|callers| callers.contains_key(&caller.session)).count();
+        // Counting is for sessions that many share; an own one knows by its size.
+        let count = if matches!(affinity, Affinity::Session(_)) { uris.len() } else { own() };
+        if is_new && count >= most {
+            return Err(TooMany);
+        }
+        let callers = uris.entry(uri.into()).or_default();
+        let is_first = callers.is_empty();
+        callers.insert(caller.session, caller.clone());
+        Ok(is_first)
+    }
+
+    /// Ends a subscription; tells whether it was the last of its upstream session.
+    pub(crate) fn remove(&self, affinity: Affinity, uri: &str, session: u64) -> bool {
+        let mut all = self.all();
+        let Some(uris) = all.get_mut(&affinity) else { return true };
+        let Some(callers) = uris.get_mut(uri) else { return true };
+        callers.remove(&session);
+        let is_last = callers.is_empty();
+        if is_last {
+            uris.remove(uri);
+        }
+        if uris.is_empty() {
+            all.remove(&affinity);
+        }
+        is_last
+    }
+
+    /// Ends all subscriptions of a client; returns those that nobody else has, by upstream session.
+    pub(crate) fn release(&self, session: u64) -> Vec<(Affinity, Arc<str>)> {
+        let mut last = Vec::new();
+        self.all().retain(|affinity, uris| {
+            uris.retain(|uri, callers| {
+                if callers.remove(&session).is_some() && callers.is_empty() {
+                    last.push((*affinity, uri.clone()));
+                }
+                !callers.is_empty()
+            });
+            !uris.is_empty()
+        });
+        last
+    }
+
+    /// What an upstream session is subscribed to.
+    pub(crate) fn of(&self, affinity: Affinity) -> Vec<Arc<str>> {
+        self.all().get(&affinity).map(|uris| uris.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether an upstream session is subscribed to anything.
+    pub(crate) fn has(&self, affinity: Affinity) -> bool {
+        self.all().contains_key(&affinity)
+    }
+
+    /// One caller of each upstream session that is subscribed to anything.
+    pub(crate) fn callers(&self) -> Vec<(Affinity, Caller)> {
+        let caller = |uris: &Uris| uris.values().find_map(|callers| callers.values().next().cloned());
+        self.all().iter().filter_map(|(affinity, uris)| Some((*affinity, caller(uris)?))).collect()
+    }
+
+    /// Tells all subscribers of an upstream session; a notice may name a part of what they subscribed to
+    /// (resources, "Subscriptions").
+    pub(crate) fn updated(&self, affinity: Affinity, alias: &str, notice: &Notice) {
+        let Some(params) = notice.params() else { return };
+        let Ok((uri, _)) = params::text(&params, "uri") else { return };
+        let mut told: HashMap<u64, Caller> = HashMap::new();
+        if let Some(uris) = self.all().get(&affinity) {
+            let is_meant = |subscribed: &str| uri.starts_with(subscribed);
+            for (_, callers) in uris.iter().filter(|(subscribed, _)| is_meant(subscribed)) {
+                told.extend(callers.iter().map(|(session, caller)| (*session, caller.clone())));
+            }
+        }
+        for caller in told.values() {
+            caller.inbox.pass(alias, notice);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all().values().map(BTreeMap::len).sum()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Affinity, Uris>> {
+        // No code that holds the lock can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,177 @@
+//! What clients set and tell between calls: subscriptions, levels of log messages, notices; and what is made good after
+//! an upstream came back.
+
+use crate::{
+    protocol::{
+        call::{Event, Lane},
+        level,
+    },
+    upstream::{
+        Caller, Inner, NOTICE, Outbound, Upstream,
+        affinity::Affinity,
+        fault::Fault,
+    },
+    wire::{
+        error::Failure,
+        message::{Answer, Request},
+        method::Method,
+        raw::Raw,
+    },
+};
+use bytes::Bytes;
+use serde_json::json;
+use std::sync::{Arc, PoisonError, atomic::Ordering};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How many sessions are subscribed anew at once.
+const AT_ONCE: usize = 8;
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Subscribes a client to a resource, or ends that. Where clients share a session only the first and the last of
+    /// them concern the upstream. `most` bounds one client's subscriptions.
+    pub async fn subscribe(
+        &self,
+        lane: Lane,
+        caller: &Caller,
+        outbound: Outbound<'_>,
+        uri: &str,
+        most: usize,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Answer>, Fault> {
+        let inner = &*self.0;
+        let (affinity, request) = (inner.affinity(caller), outbound.request);
+        let is_wanted = request.method == Method::Subscribe;
+        let id = request.id();
+        let done = || Ok(Some(Answer::result(&id, &Raw::of(&json!({})))));
+        let (sender, _) = mpsc::channel::<Event>(1);
+        if !is_wanted {
+            if !inner.subscriptions.remove(affinity, uri, caller.session) {
+                return done();
+            }
+            return self.call(lane, caller, outbound, sender, cancel).await;
+        }
+        let Ok(is_first) = inner.subscriptions.add(affinity, uri, caller, most) else {
+            let failure = Failure::exhausted(
+                "too_many_subscriptions",
+                format!("this session has {most} subscriptions at `{}`, which is the limit", inner.alias),
+            );
+            return Ok(Some(Answer::error(&id, &failure.hint("unsubscribe from some").object())));
+        };
+        if !is_first && !matches!(affinity, Affinity::Session(_)) {
+            return done();
+        }
+        let answer = self.call(lane, caller, outbound, sender, cancel).await;
+        if !matches!(&answer, Ok(Some(answer)) if !answer.is_error) {
+            inner.subscriptions.remove(affinity, uri, caller.session);
+        }
+        answer
+    }
+
+    /// Tells the upstream's session with this client something, if one is open; nobody waits for the outcome.
+    pub fn tell(&self, lane: Lane, caller: &Caller, message: Bytes) {
+        let affinity = self.0.affinity(caller);
+        if !matches!(affinity, Affinity::Session(_)) {
+            return;
+        }
+        let Some(lease) = self.0.sessions.lease_open(affinity, lane) else { return };
+        tokio::spawn(async move {
+            let Some(link) = lease.opened() else { return };
+            if let Ok(Err(fault)) = timeout(NOTICE, link.notify(lane, message)).await {
+                tracing::debug!(%fault, "an upstream did not take a client's notice");
+            }
+        });
+    }
+
+    /// Sets the level of a client's log messages where that is open already; what is opened later begins with it.
+    pub async fn set_level(&self, lane: Lane, caller: &Caller, wanted: &'static str) {
+        let inner = &*self.0;
+        let affinity = inner.affinity(caller);
+        let level = if matches!(affinity, Affinity::Session(_)) {
+            wanted
+        } else {
+            // What is shared is as verbose as the most curious wants it; others are spared what they do not want.
+            let mut level = inner.level.lock().unwrap_or_else(PoisonError::into_inner);
+            let lowest = level.map_or(wanted, |level| level::lower(level, wanted));
+            if *level == Some(lowest) {
+                return;
+            }
+            *level = Some(lowest);
+            lowest
+        };
+        let Some(lease) = inner.sessions.lease_open(affinity, lane) else { return };
+        if let Some(link) = lease.opened() {
+            inner.say(lane, link, &Method::SetLevel, &Raw::of(&json!({"level": level}))).await;
+        }
+    }
+
+    /// Closes what it keeps for an ended client session.
+    pub fn release(&self, session: u64, lane: Lane) {
+        let inner = self.0.clone();
+        let last = inner.subscriptions.release(session);
+        inner.sessions.release(session, lane);
+        let shared: Vec<_> =
+            last.into_iter().filter(|(affinity, _)| !matches!(affinity, Affinity::Session(_))).collect();
+        if shared.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            for (affinity, uri) in shared {
+                let Some(lease) = inner.sessions.lease_open(affinity, lane) else { continue };
+                if let Some(link) = lease.opened() {
+                    inner.say(lane, link, &Method::Unsubscribe, &Raw::of(&json!({"uri": uri}))).await;
+                }
+            }
+        });
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// The most verbose level that a caller of a shared session asked for.
+    pub(in crate::upstream) fn shared_level(&self) -> Option<&'static str> {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The upstream came back: sessions that are subscribed to something are opened again, so that no update is missed
+    /// until somebody calls.
+    pub(in crate::upstream) fn restore(self: Arc<Self>, lane: Lane) {
+        let lost: Vec<_> = self
+            .subscriptions
+            .callers()
+            .into_iter()
+            .filter(|(affinity, _)| *affinity != Affinity::Shared)
+            .collect();
+        if lost.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            for some in lost.chunks(AT_ONCE) {
+                let all = some.iter().map(|(affinity, caller)| self.restore_one(lane, *affinity, caller));
+                futures_util::future::join_all(all).await;
+            }
+        });
+    }
+
+    async fn restore_one(&self, lane: Lane, affinity: Affinity, caller: &Caller) {
+        // A session that still answers needs nothing.
+        if let Some(lease) = self.sessions.lease_open(affinity, lane)
+            && let Some(link) = lease.opened()
+        {
+            let id = self.ids.fetch_add(1, Ordering::Relaxed);
+            let ping = Request::new(&Raw::of(&id), &Method::Ping, None);
+            match timeout(NOTICE, link.request(lane, id, ping.bytes().clone(), None)).await {
+                Ok(Ok(_)) if link.ended().is_none() => return,
+                _ => self.sessions.forget(affinity, &lease),
+            }
+        }
+        let Ok(lease) = self.sessions.lease(affinity, lane) else { return };
+        if let Err(fault) = lease.link(|| self.open_for(lane, caller, affinity)).await {
+            tracing::info!(alias = %self.alias, %fault, "a session could not be subscribed anew");
+            self.sessions.forget(affinity, &lease);
+        }
+    }
+}
