@@ -6,5 +6,6 @@ pub mod call;
 pub mod handshake;
 pub mod inbox;
 pub mod level;
+pub mod links;
 pub mod pattern;
 pub mod version;
