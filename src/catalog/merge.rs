@@ -2,38 +2,51 @@
 
 use crate::{
     catalog::{
-        listing::{Definition, Listing},
+        listing::{Definition, Kind, Listing},
         name::{self, Alias},
         settings::{NameRules, Show},
         view::Views,
     },
-    protocol::pattern::compile,
+    protocol::{
+        links::{self, Link},
+        pattern::compile,
+    },
     wire::{message::excerpt, raw::Raw, splice::splice},
 };
 use globset::GlobSet;
 use std::{
     collections::{BTreeMap, HashSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
+    ops::Range,
     sync::Arc,
 };
 
-/// One snapshot of everything that upstreams offer.
+/// One snapshot of everything that upstreams offer; of each kind by alias, within one in the upstream's order.
 #[derive(Debug)]
 pub struct Catalog {
-    /// Every configured alias, also those that never answered yet.
+    /// Every configured alias, also those that never answered yet; sorted.
     pub aliases: Vec<Alias>,
-    /// The tools: by alias, within one in the upstream's order.
+    /// The tools.
     pub tools: Vec<Arc<Row>>,
+    /// The prompts.
+    pub prompts: Vec<Arc<Row>>,
+    /// The resources.
+    pub resources: Vec<Arc<Item>>,
+    /// The resource templates.
+    pub templates: Vec<Arc<Item>>,
     /// What was decided where upstreams contradicted each other or themselves, for the log.
     pub decisions: Vec<String>,
     pub(in crate::catalog) views: Views,
 }
 
-/// One tool under its public name.
+/// One tool or prompt under its public name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     /// Its name on the aggregate endpoint.
     pub public: Box<str>,
+    /// The same with the alias in front, also where `public` goes without: what grants are about, so that no
+    /// upstream can take a name that is meant to be another's.
+    pub prefixed: Box<str>,
     /// Whose it is.
     pub alias: Alias,
     /// The name to call it by.
@@ -46,7 +59,24 @@ pub struct Row {
     pub merged: Raw,
     /// The definition for the alias's own endpoint.
     pub own: Raw,
+    /// The URIs of its interface, and where they stand in `merged`.
+    pub interface: Box<[Link]>,
     /// Of both definitions.
+    pub digest: u64,
+}
+
+/// One resource or resource template.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Whose it is.
+    pub alias: Alias,
+    /// Its URI or URI template.
+    pub native: Arc<str>,
+    /// The definition.
+    pub raw: Raw,
+    /// Where the JSON string of `native` stands in it.
+    pub name_at: Range<usize>,
+    /// Of the definition.
     pub digest: u64,
 }
 
@@ -62,9 +92,28 @@ pub struct Source {
 /// [`Show`] with its globs compiled.
 #[derive(Debug)]
 pub struct ShowRules {
+    prefix: bool,
     allow: Option<GlobSet>,
     deny: GlobSet,
     rename: BTreeMap<String, String>,
+}
+
+/// A row that has no public name yet.
+struct Draft<'a> {
+    alias: &'a Alias,
+    definition: &'a Definition,
+    shown: &'a str,
+    /// The name that it has if nobody else has it.
+    wanted: String,
+    /// The name with the alias that it has.
+    prefixed: Option<String>,
+}
+
+/// A merge under way.
+struct Merge<'a> {
+    sources: &'a BTreeMap<Alias, Source>,
+    rules: &'a NameRules,
+    decisions: Vec<String>,
 }
 
 // === impl ShowRules ===
@@ -73,11 +122,17 @@ impl ShowRules {
     /// Compiles the globs; the text names the one that is none.
     pub fn new(show: &Show) -> Result<Self, String> {
         let allow = show.allow.as_ref().map(|globs| compile(globs)).transpose()?;
-        Ok(Self { allow, deny: compile(&show.deny)?, rename: show.rename.clone() })
+        Ok(Self { prefix: show.prefix, allow, deny: compile(&show.deny)?, rename: show.rename.clone() })
     }
 
-    fn shows(&self, native: &str) -> bool {
-        !self.deny.is_match(native) && self.allow.as_ref().is_none_or(|allow| allow.is_match(native))
+    /// These rules are about tools; of every other kind everything is shown.
+    fn shows(&self, kind: Kind, native: &str) -> bool {
+        kind != Kind::Tools
+            || !self.deny.is_match(native) && self.allow.as_ref().is_none_or(|allow| allow.is_match(native))
+    }
+
+    fn shown<'a>(&'a self, kind: Kind, native: &'a str) -> &'a str {
+        self.rename.get(native).filter(|_| kind == Kind::Tools).map_or(native, String::as_str)
     }
 }
 
@@ -88,86 +143,172 @@ impl Catalog {
     pub fn empty() -> Self {
         merge(&BTreeMap::new(), &NameRules::default())
     }
+
+    /// Whether two snapshots show the same to everybody.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.aliases == other.aliases
+            && self.tools == other.tools
+            && self.prompts == other.prompts
+            && self.resources == other.resources
+            && self.templates == other.templates
+    }
 }
 
 /// Merges; the same sources give the same catalog, in whatever order they came to be.
 pub fn merge(sources: &BTreeMap<Alias, Source>, rules: &NameRules) -> Catalog {
-    let mut catalog = Catalog {
+    let mut merge = Merge { sources, rules, decisions: Vec::new() };
+    Catalog {
         aliases: sources.keys().cloned().collect(),
-        tools: Vec::new(),
-        decisions: Vec::new(),
+        tools: merge.rows(Kind::Tools),
+        prompts: merge.rows(Kind::Prompts),
+        resources: merge.items(Kind::Resources),
+        templates: merge.items(Kind::Templates),
+        decisions: merge.decisions,
         views: Views::default(),
-    };
-    let mut taken: HashSet<Box<str>> = HashSet::new();
-    // Plain names first: a shortened name gives way to a tool that is really called so.
-    let mut rows: Vec<Option<Row>> = Vec::new();
-    let mut late = Vec::new();
-    for (alias, source) in sources {
-        let (mut natives, mut shown_names, mut repeated) = (HashSet::new(), HashSet::new(), None);
-        for tool in source.listing.iter().flat_map(|listing| &listing.tools) {
-            if !natives.insert(tool.native.clone()) {
-                repeated.get_or_insert((&tool.native, 0_usize)).1 += 1;
-                continue;
+    }
+}
+
+// === impl Merge ===
+
+impl<'a> Merge<'a> {
+    /// Tools or prompts. A public name is one of three: alias and name plainly joined; the same with a hash, where
+    /// that is needed; or the name alone, where the alias file asks for it and nobody's name begins so.
+    fn rows(&mut self, kind: Kind) -> Vec<Arc<Row>> {
+        let mut taken: HashSet<Box<str>> = HashSet::new();
+        let mut drafts = self.drafts(kind);
+        // Plain names first: a shortened name gives way to a tool that is really called so.
+        for draft in &mut drafts {
+            let plain = draft.alias.as_str().len() + self.rules.separator.len() + draft.shown.len();
+            if draft.wanted.len() == plain && taken.insert(draft.wanted.as_str().into()) {
+                draft.prefixed = Some(draft.wanted.clone());
             }
-            if !source.show.shows(&tool.native) {
-                continue;
+        }
+        for draft in drafts.iter_mut().filter(|draft| draft.prefixed.is_none()) {
+            draft.prefixed = Some(self.late(draft, &mut taken));
+        }
+        let mut rows = Vec::with_capacity(drafts.len());
+        for draft in &drafts {
+            let prefixed = draft.prefixed.as_ref().unwrap_or(&draft.wanted);
+            let public = if self.is_alone(draft, prefixed, &mut taken) { draft.shown } else { prefixed };
+            rows.push(Arc::new(row(draft.alias, draft.definition, draft.shown, public, prefixed)));
+        }
+        rows
+    }
+
+    fn drafts(&mut self, kind: Kind) -> Vec<Draft<'a>> {
+        let mut drafts = Vec::new();
+        for (alias, source) in self.sources {
+            let mut shown_names = HashSet::new();
+            for definition in self.firsts(kind, alias, source) {
+                let native = &*definition.native;
+                if !source.show.shows(kind, native) {
+                    continue;
+                }
+                let shown = source.show.shown(kind, native);
+                let shown = if shown_names.insert(shown) { shown } else { native };
+                let wanted = name::public_name(alias, shown, self.rules);
+                drafts.push(Draft { alias, definition, shown, wanted, prefixed: None });
             }
-            let shown = source.show.rename.get(&*tool.native).map_or(&*tool.native, String::as_str);
-            let shown = if shown_names.insert(shown.to_owned()) { shown } else { &tool.native };
-            let public = name::public_name(alias, shown, rules);
-            let is_plain = public.len() == alias.as_str().len() + rules.separator.len() + shown.len();
-            if is_plain && taken.insert(public.as_str().into()) {
-                rows.push(Some(row(alias, tool, shown, &public)));
+        }
+        drafts
+    }
+
+    fn items(&mut self, kind: Kind) -> Vec<Arc<Item>> {
+        let mut items = Vec::new();
+        for (alias, source) in self.sources {
+            items.extend(self.firsts(kind, alias, source).into_iter().map(|definition| {
+                let Definition { native, raw, name_at } = definition.clone();
+                let digest = digest(&raw);
+                Arc::new(Item { alias: alias.clone(), native, raw, name_at, digest })
+            }));
+        }
+        items
+    }
+
+    /// What an upstream lists, each name once.
+    fn firsts(&mut self, kind: Kind, alias: &Alias, source: &'a Source) -> Vec<&'a Definition> {
+        let (mut natives, mut repeated) = (HashSet::new(), None);
+        let mut firsts = Vec::new();
+        for definition in source.listing.iter().flat_map(|listing| listing.of(kind)) {
+            if natives.insert(&*definition.native) {
+                firsts.push(definition);
             } else {
-                late.push((rows.len(), alias, tool, shown.to_owned(), public));
-                rows.push(None);
+                repeated.get_or_insert((&definition.native, 0_usize)).1 += 1;
             }
         }
         if let Some((first, count)) = repeated {
-            let first = excerpt(first);
-            catalog.decisions.push(format!(
-                "{alias} lists names more than once ({count} times, `{first}` first); the first definition counts"
+            let (noun, first) = (kind.noun(), excerpt(first));
+            self.decisions.push(format!(
+                "{alias} lists a {noun} more than once ({count} times, `{first}` first); the first definition counts"
             ));
         }
+        firsts
     }
-    for (index, alias, tool, shown, wanted) in late {
+
+    /// The name of a row whose plain name is none, or is taken.
+    fn late(&mut self, draft: &Draft<'_>, taken: &mut HashSet<Box<str>>) -> String {
+        let Draft { alias, shown, wanted, .. } = draft;
         let mut public = wanted.clone();
         // Bounded: each try hashes another text, and there are finitely many names taken.
         for attempt in 1..=taken.len() + 1 {
             if taken.insert(public.as_str().into()) {
                 break;
             }
-            public = name::short_name(alias, &format!("{shown}#{attempt}"), rules);
-            catalog
-                .decisions
-                .push(format!("`{wanted}` of {alias} is taken already; it is shown as `{public}`"));
+            public = name::short_name(alias, &format!("{shown}#{attempt}"), self.rules);
+            self.decisions.push(format!("`{wanted}` of {alias} is taken already; it is shown as `{public}`"));
         }
-        rows[index] = Some(row(alias, tool, &shown, &public));
+        public
     }
-    catalog.tools = rows.into_iter().flatten().map(Arc::new).collect();
-    catalog
+
+    /// Whether a row goes by its name alone.
+    fn is_alone(&mut self, draft: &Draft<'_>, prefixed: &str, taken: &mut HashSet<Box<str>>) -> bool {
+        let Draft { alias, shown, .. } = draft;
+        if self.sources[*alias].show.prefix || !name::is_public(shown, self.rules.max_length) {
+            return false;
+        }
+        // Also while the other upstream has no such name: it may come at any time, and must find its name free.
+        let begins = |other: &&Alias| {
+            shown.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with(&self.rules.separator))
+        };
+        let why = if let Some(other) = self.sources.keys().filter(|other| other != alias).find(begins) {
+            format!("begins like the names of {other}")
+        } else if taken.insert((*shown).into()) {
+            return true;
+        } else {
+            "is taken already".into()
+        };
+        self.decisions.push(format!("`{shown}` of {alias} {why}; it is shown as `{prefixed}`"));
+        false
+    }
 }
 
-fn row(alias: &Alias, tool: &Definition, shown: &str, public: &str) -> Row {
+fn row(alias: &Alias, definition: &Definition, shown: &str, public: &str, prefixed: &str) -> Row {
     let named = |name: &str| {
         let text = Raw::of(name);
         // A JSON string in a JSON string's place: still valid.
-        Raw::spliced(splice(tool.raw.as_bytes(), &mut [(tool.name_at.clone(), text.as_bytes())]))
+        let edits = &mut [(definition.name_at.clone(), text.as_bytes())];
+        Raw::spliced(splice(definition.raw.as_bytes(), edits))
     };
     let merged = named(public);
-    let own = if shown == &*tool.native { tool.raw.clone() } else { named(shown) };
-    let mut digest = DefaultHasher::new();
-    (&merged, &own).hash(&mut digest);
+    let own = if shown == &*definition.native { definition.raw.clone() } else { named(shown) };
     Row {
         public: public.into(),
+        prefixed: prefixed.into(),
         alias: alias.clone(),
-        native: tool.native.clone(),
-        native_json: Raw::of(&*tool.native),
+        native: definition.native.clone(),
+        native_json: Raw::of(&*definition.native),
         shown: shown.into(),
+        interface: links::of_interface(&merged).into(),
+        digest: digest(&(&merged, &own)),
         merged,
         own,
-        digest: digest.finish(),
     }
+}
+
+fn digest(value: &impl Hash) -> u64 {
+    let mut digest = DefaultHasher::new();
+    value.hash(&mut digest);
+    digest.finish()
 }
 
 #[cfg(test)]

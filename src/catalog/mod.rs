@@ -7,4 +7,6 @@ pub mod merge;
 pub mod name;
 pub mod page;
 pub mod settings;
+mod template;
+pub mod uris;
 pub mod view;

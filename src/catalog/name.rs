@@ -92,10 +92,17 @@ impl fmt::Debug for Alias {
 /// changed or shortened carries a hash of the whole native name.
 pub fn public_name(alias: &Alias, native: &str, rules: &NameRules) -> String {
     let prefix = alias.as_str().len() + rules.separator.len();
-    let legal = !native.is_empty()
-        && prefix + native.len() <= rules.max_length
-        && native.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    if legal { format!("{alias}{}{native}", rules.separator) } else { short_name(alias, native, rules) }
+    if is_public(native, rules.max_length.saturating_sub(prefix)) {
+        format!("{alias}{}{native}", rules.separator)
+    } else {
+        short_name(alias, native, rules)
+    }
+}
+
+/// Whether a name has at most `most` bytes, and only such as model APIs take.
+pub fn is_public(name: &str, most: usize) -> bool {
+    (1..=most).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// The public name with a hash of the native one at its end; also what resolves a collision.

@@ -18,14 +18,22 @@ impl Default for NameRules {
 }
 
 /// How one alias is shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Show {
     /// What it is, for people.
     pub description: Option<String>,
+    /// Whether the names of its tools and prompts begin with the alias on the aggregate endpoints.
+    pub prefix: bool,
     /// Globs over native tool names: if given, only these are shown.
     pub allow: Option<Vec<String>>,
     /// Globs over native tool names that are not shown; wins over `allow`.
     pub deny: Vec<String>,
     /// Native tool name to the name that is shown in its place.
     pub rename: BTreeMap<String, String>,
+}
+
+impl Default for Show {
+    fn default() -> Self {
+        Self { description: None, prefix: true, allow: None, deny: Vec::new(), rename: BTreeMap::new() }
+    }
 }

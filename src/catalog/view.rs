@@ -2,16 +2,22 @@
 
 use crate::{
     catalog::{
-        merge::{Catalog, Row},
+        listing::Kind,
+        merge::{Catalog, Item, Row},
         name::Alias,
         page,
+        uris::{Resolved, Uris},
     },
-    wire::raw::Raw,
+    protocol::links::Link,
+    wire::{raw::Raw, splice::splice},
 };
 use dashmap::DashMap;
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
+    fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -29,13 +35,50 @@ pub enum Scope {
 /// What one grant sees on one endpoint.
 #[derive(Debug)]
 pub struct View {
-    own_names: bool,
+    /// The alias whose own endpoint it is: there everything is as the upstream says it.
+    own: Option<Alias>,
+    /// Sorted.
+    aliases: Vec<Alias>,
+    tools: Names,
+    prompts: Names,
+    resources: Vec<Arc<Item>>,
+    templates: Vec<Arc<Item>>,
+    /// Found out when somebody lists, or names a URI; calls of tools need only names.
+    uris: OnceLock<Uris>,
+    sheets: [Sheet; Kind::ALL.len()],
+}
+
+/// What a grant allows.
+pub struct Allows<'a> {
+    /// Whether it sees this tool.
+    pub tool: &'a dyn Fn(&Row) -> bool,
+    /// Whether it sees the prompts, resources and resource templates of this alias.
+    pub alias: &'a dyn Fn(&Alias) -> bool,
+}
+
+/// Which lists are not what they were; resources and their templates share one notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The tools.
+    pub tools: bool,
+    /// The prompts.
+    pub prompts: bool,
+    /// The resources or the resource templates.
+    pub resources: bool,
+}
+
+/// Rows and their names.
+#[derive(Debug)]
+struct Names {
     order: Vec<Arc<Row>>,
     by_name: HashMap<Box<str>, usize>,
-    /// Rendered when somebody lists; calls need only names.
+}
+
+/// What is made of one list once, when it is needed.
+#[derive(Debug, Default)]
+struct Sheet {
     pages: OnceLock<Vec<Raw>>,
-    /// The same for equal views of two snapshots.
-    pub digest: u64,
+    digest: OnceLock<u64>,
 }
 
 /// The views of a snapshot that were asked for; they go when the snapshot goes.
@@ -68,14 +111,13 @@ impl Scope {
 // === impl Catalog ===
 
 impl Catalog {
-    /// The view of a grant, which `allows` decides by row and `grant` names.
-    pub fn view(&self, grant: u64, scope: &Scope, allows: impl Fn(&Row) -> bool) -> Arc<View> {
+    /// The view of a grant, which `grant` names.
+    pub fn view(&self, grant: u64, scope: &Scope, allows: Allows<'_>) -> Arc<View> {
         let key = (grant, scope.clone());
         if let Some(view) = self.views.find(&key) {
             return view;
         }
-        let rows = self.tools.iter().filter(|row| scope.includes(&row.alias) && allows(row));
-        let view = Arc::new(View::new(rows.cloned().collect(), matches!(scope, Scope::One(_))));
+        let view = Arc::new(View::new(self, scope, &allows));
         self.views.keep(key, view.clone());
         view
     }
@@ -109,68 +151,242 @@ impl Views {
     }
 }
 
+// === impl Names ===
+
+impl Names {
+    fn new(rows: impl Iterator<Item = Arc<Row>>, is_own: bool) -> Self {
+        let order: Vec<_> = rows.collect();
+        let name = |row: &Row| if is_own { row.shown.clone() } else { row.public.clone() };
+        let by_name = order.iter().enumerate().map(|(index, row)| (name(row), index)).collect();
+        Self { order, by_name }
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<Row>> {
+        self.by_name.get(name).map(|&index| &self.order[index])
+    }
+}
+
 // === impl View ===
 
 impl View {
-    fn new(order: Vec<Arc<Row>>, own_names: bool) -> Self {
-        let mut digest = DefaultHasher::new();
-        for row in &order {
-            row.digest.hash(&mut digest);
+    fn new(catalog: &Catalog, scope: &Scope, allows: &Allows<'_>) -> Self {
+        let own = match scope {
+            Scope::One(alias) => Some(alias.clone()),
+            Scope::All | Scope::Some(_) => None,
+        };
+        let sees = |alias: &Alias| scope.includes(alias) && (allows.alias)(alias);
+        let aliases: Vec<Alias> = catalog.aliases.iter().filter(|alias| sees(alias)).cloned().collect();
+        let has = |alias: &Alias| aliases.binary_search(alias).is_ok();
+        let tools = catalog.tools.iter().filter(|row| scope.includes(&row.alias) && (allows.tool)(row));
+        let prompts = catalog.prompts.iter().filter(|row| has(&row.alias));
+        let items =
+            |all: &[Arc<Item>]| all.iter().filter(|item| has(&item.alias)).cloned().collect::<Vec<_>>();
+        Self {
+            tools: Names::new(tools.cloned(), own.is_some()),
+            prompts: Names::new(prompts.cloned(), own.is_some()),
+            resources: items(&catalog.resources),
+            templates: items(&catalog.templates),
+            uris: OnceLock::new(),
+            sheets: Default::default(),
+            aliases,
+            own,
         }
-        let name = |row: &Row| if own_names { row.shown.clone() } else { row.public.clone() };
-        let by_name = order.iter().enumerate().map(|(index, row)| (name(row), index)).collect();
-        Self { own_names, by_name, pages: OnceLock::new(), digest: digest.finish(), order }
-    }
-
-    fn render(&self) -> Vec<Raw> {
-        let mut pages: Vec<Raw> = Vec::new();
-        let chunks: Vec<_> = self.order.chunks(page::PAGE).collect();
-        for (index, chunk) in chunks.iter().enumerate() {
-            let mut text = b"{\"tools\":[".to_vec();
-            for (position, row) in chunk.iter().enumerate() {
-                if position > 0 {
-                    text.push(b',');
-                }
-                let definition = if self.own_names { &row.own } else { &row.merged };
-                text.extend_from_slice(definition.as_bytes());
-            }
-            text.push(b']');
-            if let Some(last) = chunk.last().filter(|_| index + 1 < chunks.len()) {
-                let last = if self.own_names { &last.shown } else { &last.public };
-                text.extend_from_slice(b",\"nextCursor\":");
-                text.extend_from_slice(Raw::of(&page::cursor_after(last)).as_bytes());
-            }
-            text.push(b'}');
-            pages.push(Raw::spliced(text.into()));
-        }
-        if pages.is_empty() {
-            pages.push(Raw::spliced(b"{\"tools\":[]}".as_slice().into()));
-        }
-        pages
     }
 
     /// The tool of that name.
     pub fn tool(&self, name: &str) -> Option<&Arc<Row>> {
-        self.by_name.get(name).map(|&index| &self.order[index])
+        self.tools.find(name)
+    }
+
+    /// The prompt of that name.
+    pub fn prompt(&self, name: &str) -> Option<&Arc<Row>> {
+        self.prompts.find(name)
     }
 
     /// How many tools there are.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.tools.order.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no tools.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.tools.order.is_empty()
     }
 
-    /// The page that the cursor names (the first without one); `None` for a cursor that is not ours or whose tool
-    /// is gone.
-    pub fn page(&self, cursor: Option<&str>) -> Option<Raw> {
+    /// The aliases whose prompts, resources and resource templates are in it, sorted.
+    pub fn aliases(&self) -> &[Alias] {
+        &self.aliases
+    }
+
+    /// What a URI leads to. On an alias's own endpoint that is always the alias.
+    pub fn resolve<'a>(&'a self, uri: &'a str) -> Resolved<'a> {
+        self.lead(uri, Uris::resolve)
+    }
+
+    /// What a URI template leads to, or a URI, as completions name one or the other.
+    pub fn resolve_template<'a>(&'a self, shown: &'a str) -> Resolved<'a> {
+        self.lead(shown, Uris::resolve_template)
+    }
+
+    /// The form in which a URI that an upstream uses is shown, if it cannot be shown as it is: to this caller it would
+    /// lead to another upstream, or to several.
+    pub fn shown_uri(&self, alias: &Alias, native: &str) -> Option<String> {
+        self.uris().and_then(|uris| uris.shown(alias, native))
+    }
+
+    /// The page that the cursor names (the first without one); `None` for a cursor that is not ours or whose item is
+    /// gone.
+    pub fn page(&self, kind: Kind, cursor: Option<&str>) -> Option<Raw> {
         let index = match cursor {
             None => 0,
-            Some(cursor) => (self.by_name.get(page::name_of(cursor)?.as_str())? + 1) / page::PAGE,
+            Some(cursor) => (self.position(kind, &page::name_of(cursor)?)? + 1) / page::PAGE,
         };
-        self.pages.get_or_init(|| self.render()).get(index).cloned()
+        let pages = self.sheets[kind as usize].pages.get_or_init(|| {
+            let name = |index| self.name(kind, index).into_owned();
+            page::render(kind, self.count(kind), |index| self.definition(kind, index), name)
+        });
+        pages.get(index).cloned()
+    }
+
+    /// The same for equal lists of two snapshots.
+    pub fn digest(&self, kind: Kind) -> u64 {
+        *self.sheets[kind as usize].digest.get_or_init(|| {
+            let mut digest = DefaultHasher::new();
+            for index in 0..self.count(kind) {
+                match kind {
+                    Kind::Tools | Kind::Prompts => self.names(kind).order[index].digest.hash(&mut digest),
+                    Kind::Resources | Kind::Templates => self.items(kind)[index].digest.hash(&mut digest),
+                }
+                for (_, text) in self.edits(kind, index) {
+                    text.as_bytes().hash(&mut digest);
+                }
+            }
+            digest.finish()
+        })
+    }
+
+    /// Which lists are others in a later view.
+    pub fn changes(&self, later: &Self) -> Changes {
+        let differs = |kind| self.digest(kind) != later.digest(kind);
+        Changes {
+            tools: differs(Kind::Tools),
+            prompts: differs(Kind::Prompts),
+            resources: differs(Kind::Resources) || differs(Kind::Templates),
+        }
+    }
+
+    fn lead<'a>(&'a self, uri: &'a str, resolve: impl Fn(&'a Uris, &'a str) -> Resolved<'a>) -> Resolved<'a> {
+        match (&self.own, self.uris()) {
+            (Some(alias), _) if self.aliases.contains(alias) => Resolved::One { alias, native: uri.into() },
+            (_, Some(uris)) => resolve(uris, uri),
+            _ => Resolved::Unknown,
+        }
+    }
+
+    /// Who claims what; on an alias's own endpoint nobody needs to.
+    fn uris(&self) -> Option<&Uris> {
+        let make = || {
+            let listed = self.resources.iter().map(|item| (&item.alias, item.native.clone()));
+            let interface =
+                |row: &'_ Row| row.interface.iter().map(|link| link.uri.as_str().into()).collect();
+            let used = self.tools.order.iter().flat_map(|row| {
+                let uris: Vec<Arc<str>> = interface(row);
+                uris.into_iter().map(|uri| (&row.alias, uri))
+            });
+            let templates = self.templates.iter().map(|item| (&item.alias, item.native.clone()));
+            Uris::new(self.aliases.clone(), listed.chain(used), templates)
+        };
+        self.own.is_none().then(|| self.uris.get_or_init(make))
+    }
+
+    fn names(&self, kind: Kind) -> &Names {
+        if kind == Kind::Tools { &self.tools } else { &self.prompts }
+    }
+
+    fn items(&self, kind: Kind) -> &[Arc<Item>] {
+        if kind == Kind::Resources { &self.resources } else { &self.templates }
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Tools | Kind::Prompts => self.names(kind).order.len(),
+            Kind::Resources | Kind::Templates => self.items(kind).len(),
+        }
+    }
+
+    /// What the item is called here.
+    fn name(&self, kind: Kind, index: usize) -> Cow<'_, str> {
+        match kind {
+            Kind::Tools | Kind::Prompts => {
+                let row = &self.names(kind).order[index];
+                if self.own.is_some() { (&*row.shown).into() } else { (&*row.public).into() }
+            }
+            Kind::Resources | Kind::Templates => {
+                let item = &self.items(kind)[index];
+                self.shown_item(kind, item).map_or(Cow::Borrowed(&*item.native), Cow::Owned)
+            }
+        }
+    }
+
+    fn position(&self, kind: Kind, name: &str) -> Option<usize> {
+        match kind {
+            Kind::Tools | Kind::Prompts => self.names(kind).by_name.get(name).copied(),
+            Kind::Resources | Kind::Templates => {
+                (0..self.count(kind)).find(|&index| self.name(kind, index) == name)
+            }
+        }
+    }
+
+    fn shown_item(&self, kind: Kind, item: &Item) -> Option<String> {
+        let uris = self.uris()?;
+        if kind == Kind::Resources {
+            uris.shown_claim(&item.alias, &item.native)
+        } else {
+            uris.shown_template(&item.alias, &item.native)
+        }
+    }
+
+    /// What is changed in a definition: URIs that must be qualified, and nothing else.
+    fn edits(&self, kind: Kind, index: usize) -> Vec<(Range<usize>, Raw)> {
+        match kind {
+            Kind::Prompts => Vec::new(),
+            Kind::Tools => {
+                let row = &self.tools.order[index];
+                let shown = |link: &Link| {
+                    Some((link.at.clone(), Raw::of(&self.uris()?.shown_claim(&row.alias, &link.uri)?)))
+                };
+                row.interface.iter().filter_map(shown).collect()
+            }
+            Kind::Resources | Kind::Templates => {
+                let item = &self.items(kind)[index];
+                let shown = self.shown_item(kind, item);
+                shown.map(|shown| (item.name_at.clone(), Raw::of(&shown))).into_iter().collect()
+            }
+        }
+    }
+
+    fn definition(&self, kind: Kind, index: usize) -> Raw {
+        let definition = match kind {
+            Kind::Tools | Kind::Prompts => {
+                let row = &self.names(kind).order[index];
+                if self.own.is_some() { &row.own } else { &row.merged }
+            }
+            Kind::Resources | Kind::Templates => &self.items(kind)[index].raw,
+        };
+        let edits = self.edits(kind, index);
+        if edits.is_empty() {
+            return definition.clone();
+        }
+        let mut edits: Vec<_> = edits.iter().map(|(at, text)| (at.clone(), text.as_bytes())).collect();
+        // JSON strings in the place of JSON strings: still valid.
+        Raw::spliced(splice(definition.as_bytes(), &mut edits))
+    }
+}
+
+// === impl Allows ===
+
+impl fmt::Debug for Allows<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Allows")
     }
 }

@@ -71,7 +71,8 @@ pub(crate) fn check(
     let url = draft.url.as_deref().and_then(|url| address(url, origin, report));
     let headers = headers(&draft.headers, origin, report);
     let credential = credential(draft.auth, &headers, origin, report);
-    let show = show(draft.description, draft.tools, origin, report);
+    let mut show = show(draft.description, draft.tools, origin, report);
+    show.prefix = draft.prefix.unwrap_or(show.prefix);
     let mut upstream = Settings::new(url?);
     upstream.headers = headers;
     upstream.credential = credential;
@@ -229,7 +230,7 @@ fn show(description: Option<String>, tools: ToolsDraft, origin: &Origin<'_>, rep
             report.found(origin.document, &place, found, "a name of its own");
         }
     }
-    Show { description, allow: tools.allow, deny: tools.deny, rename: tools.rename }
+    Show { description, allow: tools.allow, deny: tools.deny, rename: tools.rename, ..Show::default() }
 }
 
 /// The folder of a file, from which its relative paths start.

@@ -7,6 +7,7 @@ pub mod call;
 pub mod handshake;
 pub mod inbox;
 pub mod level;
+pub mod links;
 pub mod pattern;
 pub mod stream;
 pub mod version;

@@ -1,6 +1,7 @@
 //! Pages from the view: a list never waits for an upstream.
 
 use crate::{
+    catalog::listing::Kind,
     protocol::call::Events,
     relay::{Relay, refuse},
     session::table::Session,
@@ -14,13 +15,13 @@ use crate::{
 // === impl Relay ===
 
 impl Relay {
-    pub(super) fn list(&self, session: &Session, request: &Request) -> Events {
+    pub(super) fn list(&self, kind: Kind, session: &Session, request: &Request) -> Events {
         let params = request.params();
         let cursor = match params.as_ref().map(params::cursor).transpose() {
             Ok(cursor) => cursor.flatten(),
             Err(reason) => return refuse(request, &Failure::invalid_params(reason)),
         };
-        match self.view(&session.identity, &session.endpoint.scope).page(cursor.as_deref()) {
+        match self.view(&session.identity, &session.endpoint.scope).page(kind, cursor.as_deref()) {
             Some(page) => Events::ready(Answer::result(&request.id(), &page)),
             None => {
                 let failure =

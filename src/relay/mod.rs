@@ -9,10 +9,11 @@ mod publish;
 
 use crate::{
     catalog::{
+        listing::Kind,
         merge::{Catalog, Row, ShowRules},
         name::Alias,
         settings::NameRules,
-        view::{Scope, View},
+        view::{Allows, Scope, View},
     },
     policy::identity::Identity,
     protocol::{
@@ -82,11 +83,12 @@ impl Relay {
 
     fn view_of(&self, catalog: &Catalog, identity: &Identity, scope: &Scope) -> Arc<View> {
         let separator = &self.0.names.separator;
-        let allows = |row: &Row| {
+        let tool = |row: &Row| {
             let joined = format!("{}{separator}{}", row.alias, row.native);
-            identity.grant.allows_tool(row.alias.as_str(), &row.public, &joined)
+            identity.grant.allows_tool(row.alias.as_str(), &row.prefixed, &joined)
         };
-        catalog.view(identity.grant.id, scope, allows)
+        let alias = |alias: &Alias| identity.grant.allows_alias(alias.as_str());
+        catalog.view(identity.grant.id, scope, Allows { tool: &tool, alias: &alias })
     }
 
     /// The result of `initialize` on an endpoint; capabilities are advertised only as far as they are served.
@@ -111,7 +113,10 @@ impl Relay {
         match &request.method {
             Method::ToolsCall => self.call(lane, session, request),
             Method::SetLevel => self.set_level(lane, session, request),
-            Method::ToolsList => self.list(session, &request),
+            Method::ToolsList => self.list(Kind::Tools, session, &request),
+            Method::PromptsList => self.list(Kind::Prompts, session, &request),
+            Method::ResourcesList => self.list(Kind::Resources, session, &request),
+            Method::TemplatesList => self.list(Kind::Templates, session, &request),
             Method::Ping => Events::ready(Answer::result(&request.id(), &Raw::of(&json!({})))),
             method => refuse(&request, &Failure::method_not_found(method.as_str())),
         }

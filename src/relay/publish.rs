@@ -20,7 +20,7 @@ impl Relay {
         });
         let catalog = Arc::new(merge::merge(&sources.collect(), &self.0.names));
         let before = self.0.catalog.load_full();
-        if before.tools == catalog.tools && before.aliases == catalog.aliases {
+        if before.is_same(&catalog) {
             return;
         }
         let known: HashSet<&String> = before.decisions.iter().collect();
@@ -34,9 +34,9 @@ impl Relay {
         self.0.catalog.store(catalog.clone());
         for session in sessions.iter().filter(|session| session.version().is_some()) {
             let (identity, scope) = (&session.identity, &session.endpoint.scope);
-            let is_same = self.view_of(&before, identity, scope).digest
-                == self.view_of(&catalog, identity, scope).digest;
-            if !is_same {
+            let changes =
+                self.view_of(&before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
+            if changes.tools {
                 session.inbox.tools_changed();
             }
         }

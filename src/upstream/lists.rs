@@ -1,12 +1,11 @@
 //! Reads all pages of an upstream's lists.
 
 use crate::{
-    catalog::listing::{self, Listing},
+    catalog::listing::{self, Definition, Kind, Listing},
     protocol::call::Lane,
     upstream::{fault::Fault, link::Link, settings::Settings, words},
     wire::{
         message::{Request, excerpt},
-        method::Method,
         raw::Raw,
     },
 };
@@ -19,76 +18,155 @@ use tokio::time::timeout;
 
 /// The most pages of one list: an upstream whose cursors never end is stopped here.
 const MAX_PAGES: usize = 1000;
-/// How many times the time for one page all pages together may take.
+/// How many times the time for one page all pages of a list together may take.
 const MOST_WAITS: u32 = 10;
 /// The most oddities that are told.
 const MOST_ODDITIES: usize = 20;
-/// The most tools of one upstream.
-const MAX_TOOLS: usize = 50_000;
+/// The most items of one list.
+const MAX_ITEMS: usize = 50_000;
+/// JSON-RPC's code for a method that is not there.
+const NO_METHOD: i64 = -32601;
 
-/// Reads all tools of an upstream, and what was odd about them.
+/// Lists under way.
+struct Reading<'a> {
+    link: &'a Link,
+    lane: Lane,
+    settings: &'a Settings,
+    ids: &'a AtomicU64,
+    /// The bytes of all lists so far.
+    size: usize,
+    oddities: Vec<String>,
+}
+
+/// Why one list could not be read.
+enum Failed {
+    /// There is no such method.
+    NoMethod(Fault),
+    /// Anything else.
+    Fault(Fault),
+}
+
+/// Reads all that an upstream lists, and what was odd about it.
+///
+/// What it says besides its tools is worth less than they are: if it fails at one of these lists, but is there, then
+/// what was known `before` is kept.
 pub(crate) async fn read(
     link: &Link,
     lane: Lane,
     settings: &Settings,
     ids: &AtomicU64,
+    before: Option<&Listing>,
 ) -> Result<(Listing, Vec<String>), Fault> {
-    let after = settings.timeouts.list.saturating_mul(MOST_WAITS);
-    let all = timeout(after, read_pages(link, lane, settings, ids)).await;
-    all.unwrap_or(Err(Fault::Timeout { step: "end its tools/list", after }))
+    let mut reading = Reading { link, lane, settings, ids, size: 0, oddities: Vec::new() };
+    let mut listing = Listing::default();
+    for kind in Kind::ALL {
+        if !link.welcome.capabilities.contains_key(kind.capability()) {
+            continue;
+        }
+        let after = settings.timeouts.list.saturating_mul(MOST_WAITS);
+        let late = Err(Failed::Fault(Fault::Timeout { step: steps(kind).1, after }));
+        let fault = match timeout(after, reading.pages(kind)).await.unwrap_or(late) {
+            Ok(items) => {
+                *listing.of_mut(kind) = items;
+                continue;
+            }
+            // Many that have resources never heard of templates, which is allowed.
+            Err(Failed::NoMethod(_)) if kind == Kind::Templates => continue,
+            Err(Failed::NoMethod(fault) | Failed::Fault(fault)) => fault,
+        };
+        if kind == Kind::Tools || !reading.goes_on(&fault) {
+            return Err(fault);
+        }
+        let known = before.map_or(&[][..], |before| before.of(kind));
+        known.clone_into(listing.of_mut(kind));
+        reading.tell(format!("its {} could not be read, and what was known is kept: {fault}", kind.method()));
+    }
+    Ok((listing, reading.oddities))
 }
 
-async fn read_pages(
-    link: &Link,
-    lane: Lane,
-    settings: &Settings,
-    ids: &AtomicU64,
-) -> Result<(Listing, Vec<String>), Fault> {
-    let most = settings.max_message.saturating_mul(2);
-    let mut size = 0_usize;
-    let (mut listing, mut oddities) = (Listing::default(), Vec::new());
-    if !link.welcome.capabilities.contains_key("tools") {
-        return Ok((listing, oddities));
+/// What an upstream did not do in time: answer with a page, and end its list.
+fn steps(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Tools => ("answer `tools/list`", "end its tools/list"),
+        Kind::Prompts => ("answer `prompts/list`", "end its prompts/list"),
+        Kind::Resources => ("answer `resources/list`", "end its resources/list"),
+        Kind::Templates => ("answer `resources/templates/list`", "end its resources/templates/list"),
     }
-    let (mut cursor, mut seen): (Option<String>, HashSet<String>) = (None, HashSet::new());
-    for _ in 0..MAX_PAGES {
-        let params = Raw::of(&match &cursor {
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    async fn pages(&mut self, kind: Kind) -> Result<Vec<Definition>, Failed> {
+        let (method, mut items) = (kind.method(), Vec::new());
+        let (mut cursor, mut seen): (Option<String>, HashSet<String>) = (None, HashSet::new());
+        for _ in 0..MAX_PAGES {
+            let result = self.page(kind, cursor.as_deref()).await?;
+            let page = listing::read_page(kind, &result)
+                .map_err(|error| Fault::NotMcp(format!("its {method} is not as specified: {error}")))?;
+            items.extend(page.items);
+            for oddity in page.oddities {
+                self.tell(oddity);
+            }
+            if items.len() > MAX_ITEMS {
+                return Err(Fault::NotMcp(format!("more than {MAX_ITEMS} {}", kind.key())).into());
+            }
+            // An empty cursor or one that came before would go on for ever.
+            match page.next.filter(|next| !next.is_empty()) {
+                Some(next) if seen.insert(next.clone()) => cursor = Some(next),
+                Some(next) => {
+                    self.tell(format!("the cursor `{}` came twice; the list ends there", excerpt(&next)));
+                    return Ok(items);
+                }
+                None => return Ok(items),
+            }
+        }
+        Err(Fault::NotMcp(format!("a list of more than {MAX_PAGES} pages")).into())
+    }
+
+    async fn page(&mut self, kind: Kind, cursor: Option<&str>) -> Result<Raw, Failed> {
+        let method = kind.method();
+        let params = Raw::of(&match cursor {
             Some(cursor) => json!({"cursor": cursor}),
             None => json!({}),
         });
-        let id = ids.fetch_add(1, Ordering::Relaxed);
-        let request = Request::new(&Raw::of(&id), &Method::ToolsList, Some(&params));
-        let after = settings.timeouts.list;
-        let answer = timeout(after, link.request(lane, id, request.bytes().clone(), None)).await;
-        let answer = answer.unwrap_or(Err(Fault::Timeout { step: "answer `tools/list`", after }))?;
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let request = Request::new(&Raw::of(&id), &method, Some(&params));
+        let after = self.settings.timeouts.list;
+        let answer = timeout(after, self.link.request(self.lane, id, request.bytes().clone(), None)).await;
+        let answer = answer.unwrap_or(Err(Fault::Timeout { step: steps(kind).0, after }))?;
+        let payload = answer.payload();
         if answer.is_error {
-            return Err(Fault::NotMcp(format!(
-                "tools/list failed: {}",
-                link.show(&words::error_message(&answer.payload()))
-            )));
+            let said = self.link.show(&words::error_message(&payload));
+            let fault = Fault::NotMcp(format!("{method} failed: {said}"));
+            let is_method_missing = words::error_code(&payload) == Some(NO_METHOD);
+            return Err(if is_method_missing { Failed::NoMethod(fault) } else { fault.into() });
         }
-        size = size.saturating_add(answer.payload().as_bytes().len());
-        if size > most {
-            return Err(Fault::TooLarge(most));
-        }
-        let page = listing::read_page(&answer.payload());
-        let page =
-            page.map_err(|error| Fault::NotMcp(format!("its tools/list is not as specified: {error}")))?;
-        listing.tools.extend(page.tools);
-        let room = MOST_ODDITIES.saturating_sub(oddities.len());
-        oddities.extend(page.oddities.into_iter().take(room));
-        if listing.tools.len() > MAX_TOOLS {
-            return Err(Fault::NotMcp(format!("more than {MAX_TOOLS} tools")));
-        }
-        // An empty cursor or one that came before would go on for ever.
-        match page.next.filter(|next| !next.is_empty()) {
-            Some(next) if seen.insert(next.clone()) => cursor = Some(next),
-            Some(next) => {
-                oddities.push(format!("the cursor `{}` came twice; the list ends there", excerpt(&next)));
-                return Ok((listing, oddities));
-            }
-            None => return Ok((listing, oddities)),
+        let most = self.settings.max_message.saturating_mul(2);
+        self.size = self.size.saturating_add(payload.as_bytes().len());
+        if self.size > most { Err(Fault::TooLarge(most).into()) } else { Ok(payload) }
+    }
+
+    /// Whether the upstream is there although it failed.
+    fn goes_on(&self, fault: &Fault) -> bool {
+        let is_its_own = matches!(
+            fault,
+            Fault::NotMcp(_) | Fault::Status { .. } | Fault::TooLarge(_) | Fault::Timeout { .. }
+        );
+        is_its_own && self.link.ended().is_none()
+    }
+
+    fn tell(&mut self, oddity: String) {
+        if self.oddities.len() < MOST_ODDITIES {
+            self.oddities.push(oddity);
         }
     }
-    Err(Fault::NotMcp(format!("a list of more than {MAX_PAGES} pages")))
+}
+
+// === impl Failed ===
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }

@@ -288,7 +288,7 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let opening =
         Opening { net: &net, lane, settings, known: None, client: None, audience: &audience, is_for_calls: false };
     let link = opening.open().await?;
-    let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id())).await;
+    let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id()), None).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
     Ok((offer, listing?.0))

@@ -94,7 +94,9 @@ impl Supervisor {
     /// Reads the lists and publishes them.
     async fn list(&mut self, link: &Link) -> Result<(), Fault> {
         let inner = &self.inner;
-        let (listing, oddities) = lists::read(link, LANE, &inner.settings, &inner.ids).await?;
+        let before = inner.status.borrow().listing.clone();
+        let (listing, oddities) =
+            lists::read(link, LANE, &inner.settings, &inner.ids, before.as_deref()).await?;
         if oddities != self.oddities {
             for oddity in &oddities {
                 tracing::warn!(alias = %inner.alias, "{oddity}");

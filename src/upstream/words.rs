@@ -18,6 +18,11 @@ struct ErrorObject {
     message: String,
 }
 
+#[derive(Deserialize)]
+struct ErrorCode {
+    code: i64,
+}
+
 /// The beginning of a body that an upstream sent to the address `url` with `headers` in the request.
 pub(crate) fn beginning(body: &[u8], headers: &HeaderMap, url: &Url) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]);
@@ -36,6 +41,11 @@ pub(crate) fn error_message(error: &Raw) -> Vec<u8> {
         Ok(ErrorObject { message }) if !message.is_empty() => message.into_bytes(),
         _ => error.as_bytes().to_vec(),
     }
+}
+
+/// The code of a JSON-RPC error object.
+pub(crate) fn error_code(error: &Raw) -> Option<i64> {
+    serde_json::from_str::<ErrorCode>(error.as_str()).ok().map(|error| error.code)
 }
 
 /// Where a redirect leads: never its query, which may be ours with a credential in it.

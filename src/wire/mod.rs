@@ -6,6 +6,7 @@ pub mod error;
 pub mod message;
 pub mod method;
 pub mod params;
+pub mod part;
 pub mod raw;
 pub mod splice;
 pub mod sse;

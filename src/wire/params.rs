@@ -1,6 +1,6 @@
 //! The few members of parameters and results that the gateway reads or rewrites.
 
-use crate::wire::{message::excerpt, raw, raw::Raw};
+use crate::wire::{message::excerpt, part, raw, raw::Raw};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap, ops::Range};
@@ -139,13 +139,7 @@ fn located(params: &Raw, part: &RawValue) -> (Raw, Range<usize>) {
 }
 
 fn string(value: &RawValue) -> Option<Cow<'_, str>> {
-    let text = value.get();
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str::<String>(text).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
-    }
+    part::string(value.get())
 }
 
 fn wrong(path: &str, expected: &str, found: &RawValue) -> String {
@@ -154,17 +148,4 @@ fn wrong(path: &str, expected: &str, found: &RawValue) -> String {
 
 fn shape(error: &serde_json::Error) -> String {
     format!("the parameters are not as specified: {error}")
-}
-
-/// The member `name` of a definition, unescaped, and where its JSON string stands.
-pub fn name(definition: &Raw) -> Result<(Cow<'_, str>, Range<usize>), String> {
-    #[derive(Deserialize)]
-    struct NameOnly<'a> {
-        #[serde(borrow, default)]
-        name: Option<&'a RawValue>,
-    }
-    let read: NameOnly<'_> = serde_json::from_str(definition.as_str()).map_err(|error| shape(&error))?;
-    let Some(name) = read.name else { return Err("`name` must be a string; found nothing".into()) };
-    let text = string(name).ok_or_else(|| wrong("name", "a string", name))?;
-    Ok((text, raw::range_within(definition.as_bytes(), name)))
 }
