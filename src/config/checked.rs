@@ -228,6 +228,7 @@ fn front(draft: &Draft, document: &Document, report: &mut Report) -> front::sett
         header_timeout: times.headers.map_or(default.header_timeout, |time| time.0),
         body_timeout: times.body.map_or(default.body_timeout, |time| time.0),
         keep_alive: times.keep_alive.map_or(default.keep_alive, |time| time.0),
+        retry: times.retry.map_or(default.retry, |time| time.0),
         stream_after: times.stream_after.map_or(default.stream_after, |time| time.0),
         drain: times.drain.map_or(default.drain, |time| time.0),
     }
@@ -294,6 +295,14 @@ fn session(draft: &Draft) -> session::settings::Settings {
         max_sessions: draft.limits.sessions.map_or(default.max_sessions, |count| count.0),
         queue: draft.limits.queue.map_or(default.queue, |count| count.0),
         max_calls: draft.limits.calls_per_session.map_or(default.max_calls, |count| count.0),
+        max_asks: draft.limits.asks_per_session.map_or(default.max_asks, |count| count.0),
+        max_subscriptions: draft
+            .limits
+            .subscriptions_per_session
+            .map_or(default.max_subscriptions, |count| count.0),
+        replay: draft.limits.replay.map_or(default.replay, |size| size.0),
+        replay_all: draft.limits.replay_total.map_or(default.replay_all, |size| size.0),
+        replay_for: draft.timeouts.replay.map_or(default.replay_for, |time| time.0),
     }
 }
 

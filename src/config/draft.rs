@@ -98,6 +98,15 @@ pub(crate) struct LimitsDraft {
     pub(crate) calls_per_session: Option<Count>,
     /// The most messages that wait for one client. Default 64.
     pub(crate) queue: Option<Count>,
+    /// The most questions of upstreams that may wait for one client's answers. Default 64.
+    pub(crate) asks_per_session: Option<Count>,
+    /// The most resources of one upstream that one session may be subscribed to. Default 10000.
+    pub(crate) subscriptions_per_session: Option<Count>,
+    /// How much of one event stream is kept, to be read again after a broken connection, and how much of all streams of
+    /// a session's ended calls. Default `1MiB`.
+    pub(crate) replay: Option<Size>,
+    /// The same for all sessions together. Default `256MiB`.
+    pub(crate) replay_total: Option<Size>,
 }
 
 /// How long everything may take. The lower six are defaults for every upstream.
@@ -110,6 +119,10 @@ pub(crate) struct TimeoutsDraft {
     pub(crate) body: Option<Time>,
     /// How often a comment is sent on a quiet event stream. Default `15s`.
     pub(crate) keep_alive: Option<Time>,
+    /// How long a client is told to wait before it takes up an event stream that was cut. Default `1s`.
+    pub(crate) retry: Option<Time>,
+    /// How long the event stream of an ended call is kept for that. Default `5m`.
+    pub(crate) replay: Option<Time>,
     /// A call that is not answered by then gets an event stream in place of plain JSON. Default `5s`.
     pub(crate) stream_after: Option<Time>,
     /// A client session that nobody used for this long is ended. Default `24h`.

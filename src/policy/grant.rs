@@ -52,6 +52,11 @@ impl Grant {
         self.names_alias(alias) && self.tools.as_ref().is_none_or(is_match)
     }
 
+    /// Whether it names the tools that the key may use, so that what is no tool of a list is not for it.
+    pub fn limits_tools(&self) -> bool {
+        self.tools.is_some()
+    }
+
     fn names_alias(&self, alias: &str) -> bool {
         self.aliases.as_ref().is_none_or(|globs| globs.is_match(alias))
     }

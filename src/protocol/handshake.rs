@@ -117,20 +117,17 @@ fn found(value: &Value) -> String {
     if value.is_null() { "nothing".into() } else { excerpt(&value.to_string()) }
 }
 
-/// Our answer to `initialize`. An alias endpoint shows the upstream's own identity and instructions.
-pub fn welcome(version: Version, capabilities: &Value, upstream: Option<&Welcome>) -> Raw {
-    let server_info = match upstream {
-        Some(upstream) => serde_json::from_str(upstream.server_info.as_str()).unwrap_or(Value::Null),
-        None => json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}),
-    };
-    let mut result = Map::new();
-    result.insert("protocolVersion".into(), version.as_str().into());
-    result.insert("capabilities".into(), capabilities.clone());
-    result.insert("serverInfo".into(), server_info);
-    if let Some(instructions) = upstream.and_then(|upstream| upstream.instructions.as_ref()) {
-        result.insert("instructions".into(), instructions.as_str().into());
-    }
-    Raw::of(&result)
+/// Our answer to `initialize`. An alias endpoint shows the upstream's own identity (`info`).
+pub fn welcome(version: Version, capabilities: &Value, info: Option<&Raw>, instructions: Option<&str>) -> Raw {
+    let own = || json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")});
+    let info = info.map_or_else(|| Raw::of(&own()), Raw::clone);
+    let (version, capabilities) = (Raw::of(version.as_str()), Raw::of(capabilities));
+    let instructions =
+        instructions.map_or_else(String::new, |text| format!(r#","instructions":{}"#, Raw::of(text)));
+    let text = format!(
+        r#"{{"protocolVersion":{version},"capabilities":{capabilities},"serverInfo":{info}{instructions}}}"#
+    );
+    Raw::spliced(text.into())
 }
 
 /// The parameters of `initialize` to an upstream: for one client with what that client is and offers, or for all with

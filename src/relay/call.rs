@@ -1,9 +1,9 @@
-//! One name, one upstream: `tools/call`.
+//! One name, one upstream: what is called, got or read by its name, decided and made.
 
 use crate::{
-    catalog::view::Scope,
-    protocol::call::{Answering, Events, Lane, NOTICES},
-    relay::{Member, Relay, refuse},
+    catalog::{name::Alias, view::View},
+    protocol::call::{Answering, Event, Events, Lane, NOTICES},
+    relay::{Member, Relay, linked, refuse},
     session::{
         running::{NoPlace, Place},
         table::Session,
@@ -16,119 +16,167 @@ use crate::{
         raw::Raw,
     },
 };
-use bytes::Bytes;
 use std::{ops::Range, sync::Arc};
 use tokio::{sync::mpsc, time::Instant};
 
-/// A call that is decided and only needs to be made.
-struct Ready {
-    upstream: Upstream,
-    caller: Caller,
-    lane: Lane,
-    request: Request,
-    native: Arc<str>,
-    name: Option<(Range<usize>, Raw)>,
-    token: Option<(Raw, Range<usize>)>,
-    place: Place,
-    logs: bool,
-    key: String,
+/// A request that is decided and only needs to be made.
+pub(super) struct Ready {
+    pub(super) upstream: Upstream,
+    pub(super) session: Arc<Session>,
+    pub(super) lane: Lane,
+    pub(super) request: Request,
+    /// What it is about, for the log.
+    pub(super) about: Arc<str>,
+    /// What is replaced in its parameters.
+    pub(super) edits: Vec<(Range<usize>, Raw)>,
+    pub(super) token: Option<(Raw, Range<usize>)>,
+    pub(super) place: Place,
+    pub(super) after: After,
+}
+
+/// What is done with a result before it goes to the client.
+#[derive(Default)]
+pub(super) struct After {
+    /// Where upstreams are seen as one: the view in which the result's links must lead to this upstream.
+    pub(super) links: Option<Arc<View>>,
+    /// What the upstream calls the resource that was read, and what the client does, where that differs.
+    pub(super) read: Option<(String, String)>,
+    /// The result is a task that belongs to the session from now on.
+    pub(super) is_task: bool,
+    /// The native URI of a subscription that begins or ends.
+    pub(super) subscription: Option<String>,
 }
 
 // === impl Relay ===
 
 impl Relay {
     pub(super) fn call(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
-        match self.decide(lane, session, &request) {
-            Ok(ready) => {
-                let (sender, notices) = mpsc::channel(NOTICES);
-                Events { answer: Answering::new(ready.make(sender)), notices }
-            }
-            Err(failure) => refuse(&request, &failure),
-        }
+        begin(self.decide_call(lane, session, &request), &request)
+    }
+
+    pub(super) fn prompt(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
+        begin(self.decide_prompt(lane, session, &request), &request)
     }
 
     /// Takes a request to one upstream as it is.
-    pub(super) fn forward(lane: Lane, session: &Arc<Session>, member: &Member, request: Request) -> Events {
+    pub(super) fn forward(&self, lane: Lane, session: &Arc<Session>, member: &Member, request: Request) -> Events {
         let token = match request.params().as_ref().map(params::progress_token).transpose() {
             Ok(token) => token.flatten(),
             Err(reason) => return refuse(&request, &Failure::invalid_params(reason)),
         };
-        let place = match session.running.begin(&request.id()).map_err(no_place) {
-            Ok(place) => place,
-            Err(failure) => return refuse(&request, &failure),
-        };
-        let (sender, notices) = mpsc::channel(NOTICES);
-        let ready = Ready {
-            upstream: member.upstream.clone(),
-            caller: caller(session),
-            lane,
-            native: request.method.as_str().into(),
-            request,
-            name: None,
-            token,
-            place,
-            logs: matches!(session.endpoint.scope, Scope::One(_)),
-            key: session.identity.name.clone(),
-        };
-        Events { answer: Answering::new(ready.make(sender)), notices }
+        let about = request.method.as_str().into();
+        begin(ready(lane, session, member, &request, about, Vec::new(), token), &request)
     }
 
-    fn decide(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
-        let params = request.params();
-        let params = params
-            .as_ref()
-            .ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))?;
-        let named = params::named(params).map_err(Failure::invalid_params)?;
+    fn decide_call(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
+        let params = object(request)?;
+        let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
         let view = self.view(&session.identity, &session.endpoint.scope);
         // What is denied is not in the view: unknown and denied are the same from here on.
         let row = view.tool(&named.name).ok_or_else(|| Failure::unknown_tool(&named.name))?;
-        let member = self.0.upstreams.get(&row.alias).ok_or_else(|| Failure::unknown_tool(&named.name))?;
-        let place = session.running.begin(&request.id()).map_err(no_place)?;
+        let member = self.member(&row.alias).ok_or_else(|| Failure::unknown_tool(&named.name))?;
         // On an alias's own endpoint the name is the native one already, and keeps its spelling.
-        let name = (*named.name != *row.native).then(|| (named.name_at.clone(), row.native_json.clone()));
-        Ok(Ready {
-            upstream: member.upstream.clone(),
-            caller: caller(session),
-            lane,
-            request: request.clone(),
-            native: row.native.clone(),
-            name,
-            token: named.token,
-            place,
-            logs: matches!(session.endpoint.scope, Scope::One(_)),
-            key: session.identity.name.clone(),
-        })
+        let is_other = *named.name != *row.native;
+        let edits = if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
+        let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
+        ready.after.is_task = named.is_task;
+        ready.after.links = session.inbox.is_merged().then_some(view);
+        Ok(ready)
+    }
+
+    fn decide_prompt(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
+        let params = object(request)?;
+        let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
+        let view = self.view(&session.identity, &session.endpoint.scope);
+        let row = view.prompt(&named.name).ok_or_else(|| Failure::unknown_prompt(&named.name))?;
+        let member = self.member(&row.alias).ok_or_else(|| Failure::unknown_prompt(&named.name))?;
+        let is_other = *named.name != *row.native;
+        let edits = if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
+        let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
+        ready.after.links = session.inbox.is_merged().then_some(view);
+        Ok(ready)
+    }
+
+    pub(super) fn member(&self, alias: &Alias) -> Option<&Member> {
+        self.0.upstreams.get(alias)
+    }
+}
+
+/// The request's parameters, which must be there.
+pub(super) fn object(request: &Request) -> Result<Raw, Failure> {
+    request.params().ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))
+}
+
+/// Takes a place for a request among those of its session that are under way.
+pub(super) fn ready(
+    lane: Lane,
+    session: &Arc<Session>,
+    member: &Member,
+    request: &Request,
+    about: Arc<str>,
+    edits: Vec<(Range<usize>, Raw)>,
+    token: Option<(Raw, Range<usize>)>,
+) -> Result<Ready, Failure> {
+    let place = session.running.begin(&request.id()).map_err(no_place)?;
+    let (upstream, session, request) = (member.upstream.clone(), session.clone(), request.clone());
+    Ok(Ready { upstream, session, lane, request, about, edits, token, place, after: After::default() })
+}
+
+/// Makes a request that was decided, or says why it is not made.
+pub(super) fn begin(decided: Result<Ready, Failure>, request: &Request) -> Events {
+    match decided {
+        Ok(ready) => {
+            let (sender, notices) = mpsc::channel(NOTICES);
+            Events { answer: Answering::new(ready.make(sender)), notices }
+        }
+        Err(failure) => refuse(request, &failure),
     }
 }
 
 // === impl Ready ===
 
 impl Ready {
-    async fn make(self, notices: mpsc::Sender<Bytes>) -> Option<Answer> {
+    async fn make(self, notices: mpsc::Sender<Event>) -> Option<Answer> {
         let began = Instant::now();
-        let outbound = Outbound {
-            request: &self.request,
-            name: self.name.as_ref().map(|(at, name)| (at.clone(), name)),
-            token: self.token.clone(),
-            logs: self.logs,
+        let caller = caller(&self.session);
+        let outbound =
+            Outbound { request: &self.request, edits: &self.edits, token: self.token.clone() };
+        let (lane, cancel) = (self.lane, &self.place.cancel);
+        let outcome = match &self.after.subscription {
+            None => self.upstream.call(lane, &caller, outbound, notices, cancel).await,
+            Some(uri) => {
+                let most = self.session.limits.max_subscriptions;
+                self.upstream.subscribe(lane, &caller, outbound, uri, most, cancel).await
+            }
         };
-        let outcome =
-            self.upstream.call(self.lane, &self.caller, outbound, notices, &self.place.cancel).await;
         let id = self.request.id();
         match outcome {
-            Ok(answer) => answer.map(|answer| answer.with_id(&id)),
+            Ok(answer) => answer.map(|answer| self.finish(answer).with_id(&id)),
             Err(fault) => {
                 let alias = self.upstream.alias();
                 let duration_ms = began.elapsed().as_millis();
-                let (key, tool, reason) = (&self.key, &self.native, fault.reason());
-                tracing::warn!(%alias, %tool, %key, reason, duration_ms, "call failed: {fault}");
+                let (key, method) = (&self.session.identity.name, &self.request.method);
+                let (about, reason) = (&self.about, fault.reason());
+                tracing::warn!(%alias, %method, %about, %key, reason, duration_ms, "call failed: {fault}");
                 Some(Answer::error(&id, &fault.failure(alias.as_str()).object()))
             }
         }
     }
+
+    fn finish(&self, answer: Answer) -> Answer {
+        let alias = self.upstream.alias();
+        if self.after.is_task {
+            linked::remember_task(&answer, alias, &self.session);
+        }
+        match &self.after.links {
+            Some(view) => linked::adapt(answer, alias, view, &self.session.known, self.after.read.as_ref()),
+            None => answer,
+        }
+    }
 }
 
-fn caller(session: &Session) -> Caller {
+/// Who calls.
+pub(super) fn caller(session: &Session) -> Caller {
     let (session_number, key) = (session.number, session.identity.key);
     Caller { session: session_number, key, inbox: session.inbox.clone(), level: session.level() }
 }

@@ -1,12 +1,12 @@
-//! Log levels: on an alias's own endpoint, `logging/setLevel` goes to the upstream's session of this client.
+//! Log levels: `logging/setLevel` goes to the upstream's session of this client, or to all that there are.
 
 use crate::{
     catalog::view::Scope,
     protocol::{
-        call::{Events, Lane},
+        call::{Answering, Events, Lane},
         level,
     },
-    relay::{Member, Relay, refuse},
+    relay::{Relay, call::caller, refuse},
     session::table::Session,
     wire::{
         error::Failure,
@@ -16,32 +16,41 @@ use crate::{
 };
 use serde_json::json;
 use std::sync::Arc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 // === impl Relay ===
 
 impl Relay {
     pub(super) fn set_level(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
-        let Some(member) = self.logging(&session.endpoint.scope) else {
+        let view = self.view(&session.identity, &session.endpoint.scope);
+        let members: Vec<_> = view
+            .aliases()
+            .iter()
+            .filter_map(|alias| self.member(alias))
+            .filter(|member| member.upstream.offer().is_some_and(|offer| offer.has("logging")))
+            .collect();
+        let Some(first) = members.first() else {
             return refuse(&request, &Failure::method_not_found(request.method.as_str()));
         };
-        match level::read(request.params().as_ref()) {
-            Ok(level) => {
-                // Kept for the sessions that are opened later.
-                session.set_level(level);
-                if member.upstream.is_shared() {
-                    // One client must not decide for the others; it hears nothing between calls anyway.
-                    return Events::ready(Answer::result(&request.id(), &Raw::of(&json!({}))));
-                }
-                Self::forward(lane, session, member, request)
-            }
-            Err(reason) => refuse(&request, &Failure::invalid_params(reason)),
+        let level = match level::read(request.params().as_ref()) {
+            Ok(level) => level,
+            Err(reason) => return refuse(&request, &Failure::invalid_params(reason)),
+        };
+        // Kept for the sessions that are opened later.
+        session.set_level(level);
+        let caller = caller(session);
+        if matches!(session.endpoint.scope, Scope::One(_)) && first.upstream.is_own(&caller) {
+            return self.forward(lane, session, first, request);
         }
-    }
-
-    /// The one upstream whose log messages an endpoint passes on.
-    pub(super) fn logging(&self, scope: &Scope) -> Option<&Member> {
-        let Scope::One(alias) = scope else { return None };
-        let member = self.0.upstreams.get(alias)?;
-        member.upstream.offer()?.welcome.capabilities.contains_key("logging").then_some(member)
+        let mut told = JoinSet::new();
+        for member in members {
+            let (upstream, caller) = (member.upstream.clone(), caller.clone());
+            told.spawn(async move { upstream.set_level(lane, &caller, level).await });
+        }
+        let answer = async move {
+            told.join_all().await;
+            Some(Answer::result(&request.id(), &Raw::of(&json!({}))))
+        };
+        Events { answer: Answering::new(answer), notices: mpsc::channel(1).1 }
     }
 }

@@ -3,9 +3,15 @@
 //! **Invariant:** knows neither HTTP nor SQL; holds one snapshot of the catalog per call.
 
 mod call;
+mod complete;
+mod linked;
 mod list;
 mod log;
+mod note;
 mod publish;
+mod read;
+mod tasks;
+mod welcome;
 
 use crate::{
     catalog::{
@@ -16,11 +22,7 @@ use crate::{
         view::{Allows, Scope, View},
     },
     policy::identity::Identity,
-    protocol::{
-        call::{Events, Lane},
-        handshake,
-        version::Version,
-    },
+    protocol::call::{Events, Lane},
     session::table::Session,
     upstream::Upstream,
     wire::{
@@ -91,34 +93,36 @@ impl Relay {
         catalog.view(identity.grant.id, scope, Allows { tool: &tool, alias: &alias })
     }
 
-    /// The result of `initialize` on an endpoint; capabilities are advertised only as far as they are served.
-    pub fn welcome(&self, version: Version, scope: &Scope) -> Raw {
-        let own = match scope {
-            Scope::One(alias) => self.0.upstreams.get(alias).and_then(|member| member.upstream.offer()),
-            Scope::All | Scope::Some(_) => None,
-        };
-        let has_tools = own.as_ref().is_none_or(|offer| offer.welcome.capabilities.contains_key("tools"));
-        let mut capabilities = json!({});
-        if has_tools {
-            capabilities["tools"] = json!({"listChanged": true});
-        }
-        if self.logging(scope).is_some() {
-            capabilities["logging"] = json!({});
-        }
-        handshake::welcome(version, &capabilities, own.as_ref().map(|offer| &*offer.welcome))
-    }
-
     /// Takes a request of a session to where it belongs.
     pub fn handle(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
         match &request.method {
             Method::ToolsCall => self.call(lane, session, request),
+            Method::PromptsGet => self.prompt(lane, session, request),
+            Method::ResourcesRead | Method::Subscribe | Method::Unsubscribe => {
+                self.read(lane, session, request)
+            }
+            Method::Complete => self.complete(lane, session, request),
             Method::SetLevel => self.set_level(lane, session, request),
+            Method::TasksGet | Method::TasksResult | Method::TasksCancel => self.task(lane, session, request),
+            Method::TasksList => self.tasks(lane, session, request),
             Method::ToolsList => self.list(Kind::Tools, session, &request),
             Method::PromptsList => self.list(Kind::Prompts, session, &request),
             Method::ResourcesList => self.list(Kind::Resources, session, &request),
             Method::TemplatesList => self.list(Kind::Templates, session, &request),
             Method::Ping => Events::ready(Answer::result(&request.id(), &Raw::of(&json!({})))),
-            method => refuse(&request, &Failure::method_not_found(method.as_str())),
+            _ => self.pass(lane, session, request),
+        }
+    }
+
+    /// Takes what is not known here to the only upstream that it can be for; whoever may use some tools only may not
+    /// use what nobody knows.
+    fn pass(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
+        match &session.endpoint.scope {
+            Scope::One(alias) if !session.identity.grant.limits_tools() => match self.member(alias) {
+                Some(member) => self.forward(lane, session, member, request),
+                None => refuse(&request, &Failure::method_not_found(request.method.as_str())),
+            },
+            _ => refuse(&request, &Failure::method_not_found(request.method.as_str())),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::{
     catalog::merge::{self, Source},
     relay::Relay,
     session::table::Session,
+    wire::method::Method,
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -36,8 +37,14 @@ impl Relay {
             let (identity, scope) = (&session.identity, &session.endpoint.scope);
             let changes =
                 self.view_of(&before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
-            if changes.tools {
-                session.inbox.tools_changed();
+            for (is_changed, method) in [
+                (changes.tools, Method::ToolsChanged),
+                (changes.prompts, Method::PromptsChanged),
+                (changes.resources, Method::ResourcesChanged),
+            ] {
+                if is_changed {
+                    session.inbox.changed(&method);
+                }
             }
         }
     }

@@ -39,6 +39,8 @@ pub struct Session {
     pub inbox: Arc<Inbox>,
     /// The streams of its calls.
     pub replay: Replay,
+    /// Its bounds.
+    pub limits: Settings,
     /// What its upstreams told of and only they have: links and tasks.
     pub known: Known,
     /// Room for answers that wait for a client that reads slowly (HTTP+SSE: its POSTs are accepted at once).
@@ -132,6 +134,7 @@ impl Table {
             inbox: Arc::new(Inbox::new(stream, asked, is_merged)),
             replay: Replay::new(bounds, self.kept.clone(), self.settings.replay_for),
             known: Known::default(),
+            limits: self.settings,
             level: Mutex::default(),
             unread: Arc::new(Semaphore::new(self.settings.queue)),
             running: Running::new(self.settings.max_calls),

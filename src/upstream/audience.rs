@@ -4,8 +4,13 @@ use crate::{
     catalog::name::Alias,
     protocol::inbox::Inbox,
     upstream::{affinity::Affinity, signals::Signals, subscriptions::Subscriptions},
-    wire::{message::Notice, method::Method, params},
+    wire::{
+        message::{Answer, Notice},
+        method::Method,
+        params,
+    },
 };
+use serde::Deserialize;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
@@ -34,6 +39,26 @@ pub(crate) struct Elicitations(Mutex<VecDeque<(Box<str>, Arc<Inbox>)>>);
 
 /// The most elicitations whose end is waited for.
 const MOST_ELICITATIONS: usize = 1000;
+/// The most of one error.
+const MOST_REQUIRED: usize = 16;
+const URL_ELICITATION_REQUIRED: i64 = -32042;
+
+#[derive(Deserialize)]
+struct Required {
+    code: i64,
+    data: RequiredData,
+}
+
+#[derive(Deserialize)]
+struct RequiredData {
+    elicitations: Vec<RequiredElicitation>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequiredElicitation {
+    elicitation_id: String,
+}
 
 // === impl Audience ===
 
@@ -98,6 +123,17 @@ impl Elicitations {
             kept.pop_front();
         }
         kept.push_back((id.into(), inbox.clone()));
+    }
+
+    /// Remembers the URLs of an error -32042 (elicitation, "URL Elicitation Required Error").
+    pub(crate) fn keep_all(&self, error: &Answer, inbox: &Arc<Inbox>) {
+        let payload = error.payload();
+        let Ok(read) = serde_json::from_str::<Required>(payload.as_str()) else { return };
+        if read.code == URL_ELICITATION_REQUIRED {
+            for elicitation in read.data.elicitations.iter().take(MOST_REQUIRED) {
+                self.keep(&elicitation.elicitation_id, inbox);
+            }
+        }
     }
 
     fn take(&self, notice: &Notice) -> Option<Arc<Inbox>> {

@@ -133,8 +133,6 @@ pub struct Outbound<'a> {
     pub edits: &'a [(Range<usize>, Raw)],
     /// The client's progress token and where it stands.
     pub token: Option<(Raw, Range<usize>)>,
-    /// Whether the client was told that log messages come with its calls.
-    pub logs: bool,
 }
 
 /// How long a notice to an upstream may take.
@@ -190,9 +188,9 @@ impl Upstream {
         self.0.offer.load_full()
     }
 
-    /// Whether callers share one session, so that what one of them sets would be set for all.
-    pub fn is_shared(&self) -> bool {
-        self.offer().is_some_and(|offer| Affinity::is_shared(self.0.settings.session, offer.has_session))
+    /// Whether a caller has its session with it for itself.
+    pub fn is_own(&self, caller: &Caller) -> bool {
+        matches!(self.0.affinity(caller), Affinity::Session(_))
     }
 
     /// How many sessions callers have with it.
@@ -220,7 +218,8 @@ impl Upstream {
         let sink = Arc::new(Sink {
             alias: inner.alias.clone(),
             token: outbound.token.map(|(token, _)| token),
-            logs: outbound.logs,
+            // Where an upstream declares none the client was not offered any.
+            logs: inner.offer.load().as_ref().is_some_and(|offer| offer.has("logging")),
             // The upstream knows the level of a client that it has a session with.
             level: caller.level.filter(|_| !matches!(affinity, Affinity::Session(_))),
             inbox: caller.inbox.clone(),
@@ -252,7 +251,12 @@ impl Upstream {
                 }
             };
             match answer {
-                Ok(answer) => return Ok(Some(answer)),
+                Ok(answer) => {
+                    if answer.is_error && !matches!(affinity, Affinity::Session(_)) {
+                        inner.elicitations.keep_all(&answer, &caller.inbox);
+                    }
+                    return Ok(Some(answer));
+                }
                 Err(fault) => {
                     if fault == Fault::SessionGone || link.ended().is_some() {
                         inner.sessions.forget(affinity, &lease);
@@ -391,6 +395,11 @@ fn cancelled(link: &Arc<Link>, lane: Lane, id: u64, reason: &str) {
 // === impl Offer ===
 
 impl Offer {
+    /// Whether the upstream declares this capability.
+    pub fn has(&self, capability: &str) -> bool {
+        self.welcome.capabilities.contains_key(capability)
+    }
+
     fn of(link: &Link) -> Self {
         Self { welcome: link.welcome.clone(), transport: link.transport(), has_session: link.has_session() }
     }

@@ -15,6 +15,9 @@ pub const INVALID_PARAMS: i32 = -32602;
 /// JSON-RPC 2.0, section 5.1: something failed behind the request.
 pub const INTERNAL_ERROR: i32 = -32603;
 
+/// The resource does not exist (resources, "Error Handling"; until 2025-11-25).
+pub const RESOURCE_NOT_FOUND: i32 = -32002;
+
 /// Whose fault an error is: decides the log level, and later the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -39,6 +42,8 @@ pub struct Failure {
     pub reason: &'static str,
     /// The alias of the upstream that it concerns.
     pub upstream: Option<String>,
+    /// The URI of the resource that it concerns.
+    pub uri: Option<String>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// What to do about it.
@@ -47,12 +52,25 @@ pub struct Failure {
     pub status: Option<StatusCode>,
 }
 
+/// How many characters of a URI are sent back.
+const MOST_SHOWN: usize = 2048;
+
 // === impl Failure ===
 
 impl Failure {
     fn new(fault: Fault, code: i32, reason: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { fault, code, message, reason, upstream: None, retryable: false, hint: None, status: None }
+        Self {
+            fault,
+            code,
+            message,
+            reason,
+            upstream: None,
+            uri: None,
+            retryable: false,
+            hint: None,
+            status: None,
+        }
     }
 
     /// The client did not keep to the protocol.
@@ -76,6 +94,21 @@ impl Failure {
         let message = format!("Unknown tool: {}", crate::wire::message::excerpt(name));
         Self::new(Fault::Client, INVALID_PARAMS, "unknown_tool", message)
             .hint("tools/list names the tools that this key may use on this endpoint")
+    }
+
+    /// There is no such prompt for this caller, in the same sense.
+    pub fn unknown_prompt(name: &str) -> Self {
+        let message = format!("Unknown prompt: {}", crate::wire::message::excerpt(name));
+        Self::new(Fault::Client, INVALID_PARAMS, "unknown_prompt", message)
+            .hint("prompts/list names the prompts that this key may use on this endpoint")
+    }
+
+    /// There is no such resource for this caller, in the same sense.
+    pub fn unknown_resource(uri: &str) -> Self {
+        let mut failure =
+            Self::new(Fault::Client, RESOURCE_NOT_FOUND, "unknown_resource", "Resource not found");
+        failure.uri = Some(uri.chars().take(MOST_SHOWN).collect());
+        failure
     }
 
     /// The upstream failed.
@@ -128,6 +161,9 @@ impl Failure {
     /// The JSON-RPC error object, with `data: {reason, upstream, retryable, hint}`.
     pub fn object(&self) -> Raw {
         let mut data = Map::new();
+        if let Some(uri) = &self.uri {
+            data.insert("uri".into(), uri.as_str().into());
+        }
         data.insert("reason".into(), self.reason.into());
         if let Some(upstream) = &self.upstream {
             data.insert("upstream".into(), upstream.as_str().into());

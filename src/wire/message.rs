@@ -358,6 +358,22 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// The message with `edits` (ranges within the payload) made.
+    #[must_use]
+    pub fn rewrite(&self, edits: &[(Range<usize>, Raw)]) -> Self {
+        let from = self.payload.start;
+        let mut all: Vec<(Range<usize>, &[u8])> =
+            edits.iter().map(|(at, text)| (at.start + from..at.end + from, text.as_bytes())).collect();
+        let buffer = splice(&self.buffer, &mut all);
+        let end = buffer.len() - (self.buffer.len() - self.payload.end);
+        // The id moves only if it stands behind the payload.
+        let shift = |at: usize| if at >= self.payload.end { at + end - self.payload.end } else { at };
+        let id = shift(self.id.start)..shift(self.id.end);
+        Self { is_error: self.is_error, buffer, id, payload: from..end }
+    }
+}
+
 // === impl Invalid ===
 
 impl Invalid {

@@ -15,6 +15,8 @@ pub struct Named<'a> {
     pub name_at: Range<usize>,
     /// The progress token and where it stands, if there is one.
     pub token: Option<(Raw, Range<usize>)>,
+    /// Whether the client wants a task in place of the result (2025-11-25, experimental).
+    pub is_task: bool,
 }
 
 #[derive(Deserialize)]
@@ -25,6 +27,8 @@ struct NamedParams<'a> {
     uri: Option<&'a RawValue>,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    task: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "_meta")]
     meta: Option<&'a RawValue>,
 }
@@ -71,7 +75,8 @@ pub fn named<'a>(params: &'a Raw, key: &str) -> Result<Named<'a>, String> {
         return Err(wrong("params.arguments", "an object", arguments));
     }
     let token = read.meta.map(|meta| token(params, meta)).transpose()?.flatten();
-    Ok(Named { name: text, name_at: raw::range_within(params.as_bytes(), name), token })
+    let (name_at, is_task) = (raw::range_within(params.as_bytes(), name), read.task.is_some());
+    Ok(Named { name: text, name_at, token, is_task })
 }
 
 /// The string member `key` of an object, unescaped, and where its JSON string stands; the text says what was wrong.

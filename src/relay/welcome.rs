@@ -1,0 +1,110 @@
+//! What an endpoint says of itself in `initialize`: no more than what some upstream that is seen there has.
+
+use crate::{
+    catalog::{name::Alias, view::Scope},
+    policy::identity::Identity,
+    protocol::{handshake, version::Version},
+    relay::{Member, Relay},
+    upstream::State,
+    wire::raw::Raw,
+};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio::{task::JoinSet, time::timeout};
+
+/// How long a client is kept waiting for upstreams that were never heard of: it asks for capabilities only once.
+const SETTLE: Duration = Duration::from_millis(1500);
+/// The most of one upstream's instructions, in characters.
+const MOST_INSTRUCTIONS: usize = 8 * 1024;
+
+// === impl Relay ===
+
+impl Relay {
+    /// Waits a little for upstreams that are still being reached for the first time.
+    pub async fn settle(&self, identity: &Identity, scope: &Scope) {
+        let mut starting = JoinSet::new();
+        for member in self.seen(identity, scope) {
+            let mut status = member.upstream.watch();
+            if status.borrow().state == State::Starting {
+                starting.spawn(async move {
+                    // An upstream that is given up is as settled as can be.
+                    let _ = status.wait_for(|status| status.state != State::Starting).await;
+                });
+            }
+        }
+        if !starting.is_empty() {
+            // Whoever takes longer is found in the lists when it is there.
+            let _ = timeout(SETTLE, async { while starting.join_next().await.is_some() {} }).await;
+        }
+    }
+
+    /// The result of `initialize` on an endpoint.
+    pub fn welcome(&self, version: Version, identity: &Identity, scope: &Scope) -> Raw {
+        if let Scope::One(alias) = scope {
+            let offer = self.member(alias).and_then(|member| member.upstream.offer());
+            let Some(offer) = offer else {
+                return handshake::welcome(version, &json!({"tools": {"listChanged": true}}), None, None);
+            };
+            let mut capabilities = offer.welcome.capabilities.clone();
+            list_changes(&mut capabilities);
+            let instructions = offer.welcome.instructions.as_deref();
+            let info = &offer.welcome.server_info;
+            return handshake::welcome(version, &Value::Object(capabilities), Some(info), instructions);
+        }
+        let mut capabilities = Map::new();
+        capabilities.insert("tools".into(), json!({}));
+        let mut sections = Vec::new();
+        for member in self.seen(identity, scope) {
+            let Some(offer) = member.upstream.offer() else { continue };
+            for name in SERVED {
+                if let Some(Value::Object(own)) = offer.welcome.capabilities.get(*name) {
+                    let all = capabilities.entry(*name).or_insert_with(|| json!({}));
+                    unite(all, own);
+                }
+            }
+            if let Some(instructions) = &offer.welcome.instructions {
+                sections.push(section(member.upstream.alias(), instructions));
+            }
+        }
+        list_changes(&mut capabilities);
+        let instructions = (!sections.is_empty()).then(|| sections.join("\n\n"));
+        handshake::welcome(version, &Value::Object(capabilities), None, instructions.as_deref())
+    }
+
+    fn seen(&self, identity: &Identity, scope: &Scope) -> impl Iterator<Item = &Member> {
+        let is_seen = move |alias: &Alias| scope.includes(alias) && identity.grant.allows_alias(alias.as_str());
+        self.0.upstreams.iter().filter(move |(alias, _)| is_seen(alias)).map(|(_, member)| member)
+    }
+}
+
+/// The capabilities that several upstreams can have as one.
+const SERVED: &[&str] = &["tools", "prompts", "resources", "completions", "logging", "tasks"];
+
+/// The gateway reads the lists again and again, and tells of changes whether or not the upstream does.
+fn list_changes(capabilities: &mut Map<String, Value>) {
+    for name in ["tools", "prompts", "resources"] {
+        if let Some(Value::Object(own)) = capabilities.get_mut(name) {
+            own.insert("listChanged".into(), true.into());
+        }
+    }
+}
+
+/// Adds what another upstream has: what one of them can do can be done.
+fn unite(all: &mut Value, own: &Map<String, Value>) {
+    let Value::Object(all) = all else { return };
+    for (key, value) in own {
+        match (all.get_mut(key), value) {
+            (Some(known @ Value::Object(_)), Value::Object(own)) => unite(known, own),
+            (Some(known), value) if *known != Value::Bool(true) => *known = value.clone(),
+            (Some(_), _) => {}
+            (None, value) => {
+                all.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn section(alias: &Alias, instructions: &str) -> String {
+    let instructions: String = instructions.chars().take(MOST_INSTRUCTIONS).collect();
+    format!("# {alias}\n\n{}", instructions.trim())
+}
