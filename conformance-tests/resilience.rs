@@ -52,7 +52,7 @@ async fn a_call_whose_client_does_not_read_ends_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn questions_of_an_upstream_are_answered_one_by_one() {
+async fn a_flood_of_questions_costs_no_more_than_is_allowed() {
     let fake = Fake::of(Dialect::Legacy);
     fake.on("answer", |exchange: Exchange| exchange.never());
     let gateway =
@@ -63,8 +63,8 @@ async fn questions_of_an_upstream_are_answered_one_by_one() {
     fake.wait_for("answer", 1).await;
     let session = Session::open(&gateway, "/mcp").await;
     assert!(session.call("db-echo").await["result"].is_object());
-    // Nobody takes the first answer, so that the others wait or are given up.
-    assert!(fake.seen_of("answer").len() <= 2, "{}", fake.seen_of("answer").len());
+    // Nobody takes an answer: so many may wait, and the other questions are given up.
+    assert!(fake.seen_of("answer").len() <= 64, "{}", fake.seen_of("answer").len());
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ proptest! {
         };
         let request = request(&message("\"theirs\"", &params(&format!("\"{name}\""), &token)));
         let read = request.params().expect("params");
-        let named = params::named(&read).expect("a name");
+        let named = params::named(&read, "name").expect("a name");
         prop_assert_eq!(&*named.name, name.as_str());
         let (found, token_at) = named.token.clone().expect("a token");
         prop_assert_eq!(found.as_str(), token.as_str());
@@ -272,7 +272,11 @@ fn touch(message: &Message) {
     let bytes = match message {
         Message::Request(request) => {
             if let Some(params) = request.params() {
-                let _ = (params::named(&params), params::cursor(&params), params::progress_token(&params));
+                let _ = (
+                    params::named(&params, "name"),
+                    params::cursor(&params),
+                    params::progress_token(&params),
+                );
             }
             request.rewrite(b"1", &[])
         }

@@ -41,7 +41,8 @@ fn reference(stream: &[u8]) -> Vec<Event> {
     for line in lines {
         if line.is_empty() {
             let event = std::mem::take(&mut event);
-            if let Some(data) = data.take() {
+            let has_more = event.id.is_some() || event.retry.is_some();
+            if let Some(data) = data.take().or_else(|| has_more.then(Vec::new)) {
                 events.push(Event { data: data.into(), ..event });
             }
             continue;
@@ -57,6 +58,7 @@ fn reference(stream: &[u8]) -> Vec<Event> {
             },
             b"event" => event.kind = text(),
             b"id" if !value.contains(&0) => event.id = Some(text()),
+            b"retry" => event.retry = text().parse().ok(),
             _ => {}
         }
     }
@@ -112,7 +114,7 @@ proptest! {
         let data = lines.join("\n");
         let bytes = encode(&kind, data.as_bytes());
         let events = decode(pieces(&bytes, &[cut]), 1 << 20);
-        prop_assert_eq!(events, Ok(vec![Event { kind, data: Bytes::from(data), id: None }]));
+        prop_assert_eq!(events, Ok(vec![Event { kind, data: Bytes::from(data), id: None, retry: None }]));
     }
 
     #[test]

@@ -40,7 +40,12 @@ struct Pump {
 }
 
 /// The stream of one request, of which `first` was taken already, or of several.
-pub(super) fn stream(front: &Front, session: &Arc<Session>, first: Option<Event>, all: Vec<Events>) -> Response {
+pub(super) fn stream(
+    front: &Front,
+    session: &Arc<Session>,
+    first: Option<Event>,
+    all: Vec<Events>,
+) -> Response {
     let (number, stream) = session.replay.open();
     let left = Arc::new(AtomicUsize::new(all.len()));
     let mut first = first;
@@ -74,7 +79,11 @@ impl Pump {
             && !self.stream.insist(answer.bytes().clone())
         {
             let bytes = answer.bytes().len();
-            tracing::warn!(client = self.session.client(), bytes, "nobody reads an answer and there is no room to keep it; it is lost");
+            tracing::warn!(
+                client = self.session.client(),
+                bytes,
+                "nobody reads an answer and there is no room to keep it; it is lost"
+            );
         }
         if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.stream.finish();
@@ -86,7 +95,10 @@ impl Pump {
         match event {
             Event::Notice(notice) => {
                 if !self.stream.send(notice).await {
-                    tracing::info!(client = self.session.client(), "a client does not read; a notice for it is lost");
+                    tracing::info!(
+                        client = self.session.client(),
+                        "a client does not read; a notice for it is lost"
+                    );
                 }
             }
             Event::Ask(ask) => self.session.inbox.asked.put(ask, &self.stream),

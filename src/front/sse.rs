@@ -138,7 +138,11 @@ impl Front {
     async fn take_legacy(&self, session: &Arc<Session>, message: Message) -> Result<(), Turned> {
         match message {
             Message::Request(request) if request.method == Method::Initialize => {
-                deliver(session, room(session)?, self.initialize_legacy(session, &request).await.bytes().clone());
+                deliver(
+                    session,
+                    room(session)?,
+                    self.initialize_legacy(session, &request).await.bytes().clone(),
+                );
             }
             Message::Request(request) => {
                 let room = room(session)?;

@@ -144,7 +144,10 @@ impl Visit {
         let place = id.to_str().ok().and_then(sse::place);
         place.map(Some).ok_or_else(|| {
             let message = "Invalid request: `Last-Event-ID` is not the id of an event of this session";
-            turn(&Failure::invalid_request("last_event_id", message).hint("leave the header out to listen anew"))
+            turn(
+                &Failure::invalid_request("last_event_id", message)
+                    .hint("leave the header out to listen anew"),
+            )
         })
     }
 
@@ -223,9 +226,7 @@ impl Visit {
                 Ok(Message::Request(request)) if request.method == Method::Initialize => {
                     let failure =
                         Failure::invalid_request("batch", "Invalid request: `initialize` stands alone");
-                    answers.push(
-                        Answer::error(&request.id(), &failure.object()).bytes().clone(),
-                    );
+                    answers.push(Answer::error(&request.id(), &failure.object()).bytes().clone());
                 }
                 Ok(Message::Request(request)) => {
                     events.push(self.front.0.relay.handle(self.front.0.lane, &session, request));

@@ -83,7 +83,10 @@ impl Asked {
         {
             let mut open = self.open();
             if open.len() >= self.most {
-                tracing::info!(most = self.most, "a client has as many questions as are allowed; one more is refused");
+                tracing::info!(
+                    most = self.most,
+                    "a client has as many questions as are allowed; one more is refused"
+                );
                 return;
             }
             let token = ask.token.map(|(token, _)| token);
@@ -98,7 +101,8 @@ impl Asked {
         tokio::spawn(async move {
             withdrawn.cancelled().await;
             if asked.open().remove(&id).is_some() {
-                let params = Raw::of(&json!({"requestId": id, "reason": "nobody waits for the answer any more"}));
+                let params =
+                    Raw::of(&json!({"requestId": id, "reason": "nobody waits for the answer any more"}));
                 stream.insist(Notice::new(&Method::Cancelled, Some(&params)).bytes().clone());
             }
         });

@@ -107,8 +107,11 @@ pub fn read_hello(params: Option<&Raw>) -> Result<Hello, String> {
     let client = format!("{} {}", text("name"), text("version"));
     // Upstreams may insist on what the schema requires.
     let is_whole = ["name", "version"].into_iter().all(|key| info.get(key).is_some_and(Value::is_string));
-    let client_info =
-        if is_whole { client_info } else { Raw::of(&json!({"name": text("name"), "version": text("version")})) };
+    let client_info = if is_whole {
+        client_info
+    } else {
+        Raw::of(&json!({"name": text("name"), "version": text("version")}))
+    };
     let offers = Offers::of(&capabilities);
     Ok(Hello { requested, client, capabilities, client_info, offers })
 }
@@ -118,7 +121,12 @@ fn found(value: &Value) -> String {
 }
 
 /// Our answer to `initialize`. An alias endpoint shows the upstream's own identity (`info`).
-pub fn welcome(version: Version, capabilities: &Value, info: Option<&Raw>, instructions: Option<&str>) -> Raw {
+pub fn welcome(
+    version: Version,
+    capabilities: &Value,
+    info: Option<&Raw>,
+    instructions: Option<&str>,
+) -> Raw {
     let own = || json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")});
     let info = info.map_or_else(|| Raw::of(&own()), Raw::clone);
     let (version, capabilities) = (Raw::of(version.as_str()), Raw::of(capabilities));
@@ -142,11 +150,14 @@ pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
                 "elicitation": {"form": {}, "url": {}},
                 "roots": {"listChanged": true},
             })),
-            Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")})),
+            Raw::of(
+                &json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}),
+            ),
         ),
     };
     let version = Raw::of(version.as_str());
-    let text = format!(r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{info}}}"#);
+    let text =
+        format!(r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{info}}}"#);
     Raw::spliced(text.into())
 }
 

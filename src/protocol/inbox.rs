@@ -7,12 +7,7 @@ use crate::{
         stream::Stream,
         version::Version,
     },
-    wire::{
-        message::Notice,
-        method::Method,
-        params,
-        raw::Raw,
-    },
+    wire::{message::Notice, method::Method, params, raw::Raw},
 };
 use bytes::Bytes;
 use std::{
@@ -169,7 +164,10 @@ mod tests {
             let message: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
             message["params"].to_string()
         };
-        assert_eq!(adapted(json!({"level": "info", "logger": "sql"})), r#"{"level":"info","logger":"db/sql"}"#);
+        assert_eq!(
+            adapted(json!({"level": "info", "logger": "sql"})),
+            r#"{"level":"info","logger":"db/sql"}"#
+        );
         assert_eq!(adapted(json!({"level": "info"})), r#"{"logger":"db","level":"info"}"#);
         assert_eq!(adapted(json!({})), r#"{"logger":"db"}"#);
     }

@@ -59,7 +59,13 @@ impl Relay {
     }
 
     /// Takes a request to one upstream as it is.
-    pub(super) fn forward(&self, lane: Lane, session: &Arc<Session>, member: &Member, request: Request) -> Events {
+    pub(super) fn forward(
+        &self,
+        lane: Lane,
+        session: &Arc<Session>,
+        member: &Member,
+        request: Request,
+    ) -> Events {
         let token = match request.params().as_ref().map(params::progress_token).transpose() {
             Ok(token) => token.flatten(),
             Err(reason) => return refuse(&request, &Failure::invalid_params(reason)),
@@ -77,7 +83,8 @@ impl Relay {
         let member = self.member(&row.alias).ok_or_else(|| Failure::unknown_tool(&named.name))?;
         // On an alias's own endpoint the name is the native one already, and keeps its spelling.
         let is_other = *named.name != *row.native;
-        let edits = if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
+        let edits =
+            if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
         let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
         ready.after.is_task = named.is_task;
         ready.after.links = session.inbox.is_merged().then_some(view);
@@ -91,7 +98,8 @@ impl Relay {
         let row = view.prompt(&named.name).ok_or_else(|| Failure::unknown_prompt(&named.name))?;
         let member = self.member(&row.alias).ok_or_else(|| Failure::unknown_prompt(&named.name))?;
         let is_other = *named.name != *row.native;
-        let edits = if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
+        let edits =
+            if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
         let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
         ready.after.links = session.inbox.is_merged().then_some(view);
         Ok(ready)
@@ -139,8 +147,7 @@ impl Ready {
     async fn make(self, notices: mpsc::Sender<Event>) -> Option<Answer> {
         let began = Instant::now();
         let caller = caller(&self.session);
-        let outbound =
-            Outbound { request: &self.request, edits: &self.edits, token: self.token.clone() };
+        let outbound = Outbound { request: &self.request, edits: &self.edits, token: self.token.clone() };
         let (lane, cancel) = (self.lane, &self.place.cancel);
         let outcome = match &self.after.subscription {
             None => self.upstream.call(lane, &caller, outbound, notices, cancel).await,

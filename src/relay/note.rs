@@ -22,7 +22,10 @@ impl Relay {
             }
             Method::Progress => {
                 if !session.inbox.asked.progress(notice) {
-                    tracing::debug!(client = session.client(), "a client's progress is on nothing that it was asked");
+                    tracing::debug!(
+                        client = session.client(),
+                        "a client's progress is on nothing that it was asked"
+                    );
                 }
             }
             // Ours to say to upstreams, and said when their sessions opened.

@@ -1,7 +1,11 @@
 //! Resources by their URI: `resources/read`, `resources/subscribe`, `resources/unsubscribe`.
 
 use crate::{
-    catalog::{name::Alias, uris::Resolved, view::{Scope, View}},
+    catalog::{
+        name::Alias,
+        uris::Resolved,
+        view::{Scope, View},
+    },
     protocol::call::{Events, Lane},
     relay::{
         Relay,
@@ -44,7 +48,12 @@ impl Relay {
     }
 
     /// Whose resource that is, and what its upstream calls it.
-    pub(super) fn whose(&self, session: &Session, view: &View, uri: &str) -> Result<(Alias, String), Failure> {
+    pub(super) fn whose(
+        &self,
+        session: &Session,
+        view: &View,
+        uri: &str,
+    ) -> Result<(Alias, String), Failure> {
         if let Scope::One(alias) = &session.endpoint.scope {
             return Ok((alias.clone(), uri.into()));
         }
@@ -64,8 +73,9 @@ impl Relay {
                 .or_else(|| self.only_with_resources(view))
                 .map(|alias| (alias, uri.into()))
                 .ok_or_else(|| {
-                    Failure::unknown_resource(uri)
-                        .hint("resources/list and resources/templates/list name what there is on this endpoint")
+                    Failure::unknown_resource(uri).hint(
+                        "resources/list and resources/templates/list name what there is on this endpoint",
+                    )
                 }),
         }
     }

@@ -36,7 +36,8 @@ impl Relay {
             let params = object(&request)?;
             let (id, _) = params::text(&params, "taskId").map_err(Failure::invalid_params)?;
             let unknown = || {
-                Failure::invalid_params("`params.taskId` names no task of this session").hint("it may have expired")
+                Failure::invalid_params("`params.taskId` names no task of this session")
+                    .hint("it may have expired")
             };
             let token = params::progress_token(&params).map_err(Failure::invalid_params)?;
             let alias = match &session.endpoint.scope {
@@ -46,7 +47,8 @@ impl Relay {
                 _ => session.known.whose(&id).ok_or_else(unknown)?,
             };
             let view = self.view(&session.identity, &session.endpoint.scope);
-            let member = self.member(&alias).filter(|_| view.aliases().contains(&alias)).ok_or_else(unknown)?;
+            let member =
+                self.member(&alias).filter(|_| view.aliases().contains(&alias)).ok_or_else(unknown)?;
             ready(lane, session, member, &request, request.method.as_str().into(), Vec::new(), token)
         };
         begin(decided(), &request)
@@ -85,7 +87,11 @@ impl Relay {
     }
 }
 
-async fn tasks_of(upstream: &Upstream, lane: Lane, session: &Session) -> Vec<Box<serde_json::value::RawValue>> {
+async fn tasks_of(
+    upstream: &Upstream,
+    lane: Lane,
+    session: &Session,
+) -> Vec<Box<serde_json::value::RawValue>> {
     let (mut tasks, mut cursor) = (Vec::new(), None::<Value>);
     for _ in 0..MOST_PAGES {
         let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
@@ -101,7 +107,10 @@ async fn tasks_of(upstream: &Upstream, lane: Lane, session: &Session) -> Vec<Box
         let payload = answer.payload();
         let page = Part::of(&payload);
         if let Some(list) = page.member("tasks") {
-            tasks.extend(serde_json::from_str::<Vec<Box<serde_json::value::RawValue>>>(list.text()).unwrap_or_default());
+            tasks.extend(
+                serde_json::from_str::<Vec<Box<serde_json::value::RawValue>>>(list.text())
+                    .unwrap_or_default(),
+            );
         }
         cursor = page.member("nextCursor").and_then(|next| serde_json::from_str(next.text()).ok());
         if cursor.is_none() {

@@ -72,7 +72,8 @@ impl Relay {
     }
 
     fn seen(&self, identity: &Identity, scope: &Scope) -> impl Iterator<Item = &Member> {
-        let is_seen = move |alias: &Alias| scope.includes(alias) && identity.grant.allows_alias(alias.as_str());
+        let is_seen =
+            move |alias: &Alias| scope.includes(alias) && identity.grant.allows_alias(alias.as_str());
         self.0.upstreams.iter().filter(move |(alias, _)| is_seen(alias)).map(|(_, member)| member)
     }
 }

@@ -128,7 +128,9 @@ mod tests {
         }
         replay.tidy();
         assert_eq!((replay.len(), kept.load(Ordering::Relaxed)), (MOST + 1, MOST), "the oldest gave way");
-        assert!(replay.find(first).is_some() && replay.find(first + 1).is_none() && replay.find(last).is_some());
+        assert!(
+            replay.find(first).is_some() && replay.find(first + 1).is_none() && replay.find(last).is_some()
+        );
         let (_, large) = replay.open();
         assert!(large.insist(Bytes::from(vec![b'x'; 90])));
         large.finish();

@@ -1,12 +1,7 @@
 //! What an upstream asks of its client, on one session: put to the client whose call caused it, or refused.
 
 use crate::{
-    protocol::{
-        ask::Ask,
-        call::Event,
-        handshake::Offers,
-        inbox::Inbox,
-    },
+    protocol::{ask::Ask, call::Event, handshake::Offers, inbox::Inbox},
     upstream::{audience::Audience, fault::Fault, sink::Sink},
     wire::{
         error::Failure,
@@ -144,10 +139,9 @@ impl Desk {
             // The session serves the gateway itself, which has no roots.
             To::Nobody if request.method == Method::RootsList => return result(json!({"roots": []})),
             To::Nobody => {
-                return refuse(
-                    Failure::method_not_found(request.method.as_str())
-                        .hint("no client's call is under way in this session that the question could belong to"),
-                );
+                return refuse(Failure::method_not_found(request.method.as_str()).hint(
+                    "no client's call is under way in this session that the question could belong to",
+                ));
             }
         };
         let offers = inbox.hello().map_or_else(Offers::default, |(hello, _)| hello.offers);
@@ -216,7 +210,9 @@ impl Desk {
         let alias = &self.audience.alias;
         match timeout(ANSWER, reply(message)).await {
             Ok(Ok(())) => {}
-            Ok(Err(fault)) => tracing::info!(%alias, %fault, "an upstream did not take the answer to its question"),
+            Ok(Err(fault)) => {
+                tracing::info!(%alias, %fault, "an upstream did not take the answer to its question")
+            }
             Err(_) => tracing::info!(%alias, "an upstream did not take the answer to its question in time"),
         }
     }

@@ -224,7 +224,9 @@ impl HttpLink {
                         }
                         Message::Notice(notice) if notice.method == Method::Cancelled => self.hear(&notice),
                         Message::Notice(notice) => match sink {
-                            Some(sink) if self.desk.audience().is_with_call(&notice) => sink.pass(&notice).await,
+                            Some(sink) if self.desk.audience().is_with_call(&notice) => {
+                                sink.pass(&notice).await
+                            }
                             _ => self.hear(&notice),
                         },
                         Message::Request(request) => self.ask(lane, request, sink),

@@ -218,8 +218,9 @@ impl Upstream {
         let sink = Arc::new(Sink {
             alias: inner.alias.clone(),
             token: outbound.token.map(|(token, _)| token),
-            // Where an upstream declares none the client was not offered any.
-            logs: inner.offer.load().as_ref().is_some_and(|offer| offer.has("logging")),
+            // Where upstreams are merged, clients were offered what one of them declares.
+            logs: !caller.inbox.is_merged()
+                || inner.offer.load().as_ref().is_some_and(|offer| offer.has("logging")),
             // The upstream knows the level of a client that it has a session with.
             level: caller.level.filter(|_| !matches!(affinity, Affinity::Session(_))),
             inbox: caller.inbox.clone(),
@@ -287,10 +288,18 @@ impl Upstream {
 pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let net = Net::new(1).map_err(|error| Fault::Credential(error.to_string()))?;
     let lane = Lane(0);
-    let alias = Alias::parse("probe", &NameRules::default()).map_err(|error| Fault::Handshake(error.to_string()))?;
+    let alias =
+        Alias::parse("probe", &NameRules::default()).map_err(|error| Fault::Handshake(error.to_string()))?;
     let audience = Audience::nobody(alias);
-    let opening =
-        Opening { net: &net, lane, settings, known: None, client: None, audience: &audience, is_for_calls: false };
+    let opening = Opening {
+        net: &net,
+        lane,
+        settings,
+        known: None,
+        client: None,
+        audience: &audience,
+        is_for_calls: false,
+    };
     let link = opening.open().await?;
     let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id()), None).await;
     let offer = Offer::of(&link);
@@ -333,7 +342,9 @@ impl Inner {
         let request = Request::new(&Raw::of(&id), method, Some(params));
         match timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None)).await {
             Ok(Ok(answer)) if !answer.is_error => {}
-            outcome => tracing::info!(alias = %self.alias, %method, ?outcome, "an upstream did not do as it was asked"),
+            outcome => {
+                tracing::info!(alias = %self.alias, %method, ?outcome, "an upstream did not do as it was asked")
+            }
         }
     }
 

@@ -54,7 +54,9 @@ impl Mux {
     /// call, SEP-2260). Of several it could be any; in a session of one client's own any will do, since all of them lead
     /// to that client.
     fn sink(&self) -> Option<Arc<Sink>> {
-        self.pending.only().or_else(|| self.desk.audience().is_own().then(|| self.pending.youngest()).flatten())
+        self.pending
+            .only()
+            .or_else(|| self.desk.audience().is_own().then(|| self.pending.youngest()).flatten())
     }
 
     fn pass(&self, notice: &Notice) {

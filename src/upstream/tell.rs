@@ -6,11 +6,7 @@ use crate::{
         call::{Event, Lane},
         level,
     },
-    upstream::{
-        Caller, Inner, NOTICE, Outbound, Upstream,
-        affinity::Affinity,
-        fault::Fault,
-    },
+    upstream::{Caller, Inner, NOTICE, Outbound, Upstream, affinity::Affinity, fault::Fault},
     wire::{
         error::Failure,
         message::{Answer, Request},

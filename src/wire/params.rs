@@ -81,7 +81,8 @@ pub fn named<'a>(params: &'a Raw, key: &str) -> Result<Named<'a>, String> {
 
 /// The string member `key` of an object, unescaped, and where its JSON string stands; the text says what was wrong.
 pub fn text<'a>(object: &'a Raw, key: &str) -> Result<(Cow<'a, str>, Range<usize>), String> {
-    let (value, at) = member(object, key)?.ok_or_else(|| format!("`{key}` must be a string; found nothing"))?;
+    let (value, at) =
+        member(object, key)?.ok_or_else(|| format!("`{key}` must be a string; found nothing"))?;
     let text = string(value).ok_or_else(|| wrong(key, "a string", value))?;
     Ok((text, at))
 }
