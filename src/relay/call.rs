@@ -3,7 +3,7 @@
 use crate::{
     catalog::view::Scope,
     protocol::call::{Answering, Events, Lane, NOTICES},
-    relay::{Member, Relay, refuse},
+    relay::{Member, Relay, refuse, validate::ToolSchemas},
     session::{
         running::{NoPlace, Place},
         table::Session,
@@ -32,6 +32,7 @@ struct Ready {
     place: Place,
     logs: bool,
     key: String,
+    schemas: Option<Arc<ToolSchemas>>,
 }
 
 // === impl Relay ===
@@ -40,6 +41,9 @@ impl Relay {
     pub(super) fn call(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
         match self.decide(lane, session, &request) {
             Ok(ready) => {
+                if let Some(answer) = ready.refusal() {
+                    return Events::ready(answer);
+                }
                 let (sender, notices) = mpsc::channel(NOTICES);
                 Events { answer: Answering::new(ready.make(sender)), notices }
             }
@@ -69,6 +73,7 @@ impl Relay {
             place,
             logs: matches!(session.endpoint.scope, Scope::One(_)),
             key: session.identity.name.clone(),
+            schemas: None,
         };
         Events { answer: Answering::new(ready.make(sender)), notices }
     }
@@ -97,6 +102,7 @@ impl Relay {
             place,
             logs: matches!(session.endpoint.scope, Scope::One(_)),
             key: session.identity.name.clone(),
+            schemas: self.schemas(member, row),
         })
     }
 }
@@ -104,6 +110,11 @@ impl Relay {
 // === impl Ready ===
 
 impl Ready {
+    /// The answer in place of a call whose arguments must fit and do not.
+    fn refusal(&self) -> Option<Answer> {
+        self.schemas.as_ref()?.check_arguments(&self.request, &self.key).err()
+    }
+
     async fn make(self, notices: mpsc::Sender<Bytes>) -> Option<Answer> {
         let began = Instant::now();
         let outbound = Outbound {
@@ -116,7 +127,12 @@ impl Ready {
             self.upstream.call(self.lane, &self.caller, outbound, notices, &self.place.cancel).await;
         let id = self.request.id();
         match outcome {
-            Ok(answer) => answer.map(|answer| answer.with_id(&id)),
+            Ok(answer) => {
+                if let (Some(answer), Some(schemas)) = (&answer, &self.schemas) {
+                    schemas.check_result(answer);
+                }
+                answer.map(|answer| answer.with_id(&id))
+            }
             Err(fault) => {
                 let alias = self.upstream.alias();
                 let duration_ms = began.elapsed().as_millis();

@@ -2,10 +2,16 @@
 //!
 //! **Invariant:** knows neither HTTP nor SQL; holds one snapshot of the catalog per call.
 
+pub mod settings;
+
 mod call;
+mod effort;
 mod list;
 mod log;
 mod publish;
+mod schema;
+mod validate;
+mod violation;
 
 use crate::{
     catalog::{
@@ -20,6 +26,7 @@ use crate::{
         handshake,
         version::Version,
     },
+    relay::{settings::Validation, validate::Schemas},
     session::table::Session,
     upstream::Upstream,
     wire::{
@@ -40,6 +47,7 @@ pub struct Relay(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     catalog: ArcSwap<Catalog>,
+    schemas: ArcSwap<Schemas>,
     upstreams: BTreeMap<Alias, Member>,
     names: NameRules,
 }
@@ -51,6 +59,8 @@ pub struct Member {
     pub upstream: Upstream,
     /// How it is shown.
     pub show: Arc<ShowRules>,
+    /// What of its calls is checked.
+    pub validation: Validation,
 }
 
 // === impl Relay ===
@@ -58,8 +68,8 @@ pub struct Member {
 impl Relay {
     /// Relays to these upstreams.
     pub fn new(upstreams: BTreeMap<Alias, Member>, names: NameRules) -> Self {
-        let relay =
-            Self(Arc::new(Inner { catalog: ArcSwap::from_pointee(Catalog::empty()), upstreams, names }));
+        let catalog = ArcSwap::from_pointee(Catalog::empty());
+        let relay = Self(Arc::new(Inner { catalog, schemas: ArcSwap::default(), upstreams, names }));
         // The aliases are known before any upstream answers.
         relay.publish(&[]);
         relay

@@ -1,7 +1,7 @@
 //! The few members of parameters and results that the gateway reads or rewrites.
 
 use crate::wire::{message::excerpt, raw, raw::Raw};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, ops::Range};
 
@@ -14,6 +14,28 @@ pub struct Named<'a> {
     pub name_at: Range<usize>,
     /// The progress token and where it stands, if there is one.
     pub token: Option<(Raw, Range<usize>)>,
+}
+
+/// The `structuredContent` of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Structured {
+    /// This.
+    Found(Raw),
+    /// There is none.
+    Missing,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CallResult<'a> {
+    #[serde(borrow, default)]
+    structured_content: Option<&'a RawValue>,
+    #[serde(default)]
+    is_error: Option<bool>,
+    #[serde(borrow, default)]
+    result_type: Option<Cow<'a, str>>,
+    #[serde(default)]
+    task: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +88,24 @@ pub fn named(params: &Raw) -> Result<Named<'_>, String> {
     }
     let token = read.meta.map(|meta| token(params, meta)).transpose()?.flatten();
     Ok(Named { name: text, name_at: raw::range_within(params.as_bytes(), name), token })
+}
+
+/// The arguments of a `tools/call`, if there are any.
+pub fn arguments(params: &Raw) -> Option<Raw> {
+    let read: NamedParams<'_> = serde_json::from_str(params.as_str()).ok()?;
+    read.arguments.map(Raw::of)
+}
+
+/// What a result of `tools/call` has to show for its tool's `outputSchema`.
+///
+/// `None` if it need not: it tells of an error, or is not the end of the matter.
+pub fn structured(result: &Raw) -> Option<Structured> {
+    let read: CallResult<'_> = serde_json::from_str(result.as_str()).ok()?;
+    let is_final = read.result_type.is_none_or(|kind| kind == "complete") && read.task.is_none();
+    if read.is_error == Some(true) || !is_final {
+        return None;
+    }
+    Some(read.structured_content.map_or(Structured::Missing, |content| Structured::Found(Raw::of(content))))
 }
 
 /// The progress token of any other request's parameters, and where it stands.
