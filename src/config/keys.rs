@@ -2,8 +2,8 @@
 
 use crate::{
     config::{
-        document::Document, draft::KeyDraft, finding::Report, listen::outside,
-        place::Place, secret::Environment,
+        document::Document, draft::KeyDraft, finding::Report, listen::outside, place::Place,
+        secret::Environment,
     },
     policy::settings::{KeySettings, Settings},
     protocol::pattern,

@@ -3,6 +3,7 @@
 //! A schema is somebody else's program: a few references that fork are enough to look at one value more often than
 //! there is time for. So the paths are counted here, and a check that could take too long is not made.
 
+use crate::wire::message::excerpt;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -86,7 +87,7 @@ impl Effort {
             if graph.nodes.len() > MOST_NODES {
                 return Err(format!("it has more than {MOST_NODES} subschemas"));
             }
-            graph.nodes[index] = graph.read(value);
+            graph.nodes[index] = graph.read(value)?;
         }
         let (order, chain) = order(&graph.nodes)?;
         let (mut steps, mut levels, mut is_complete) = (Vec::new(), vec![0; graph.nodes.len()], false);
@@ -122,9 +123,10 @@ fn size(value: &Value) -> (u64, usize) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => (1, 0),
         Value::String(string) => (text(string), 0),
-        Value::Array(items) => items.iter().map(size).fold((1, 0), |(units, deepest), (more, depth)| {
-            (units + more, deepest.max(depth + 1))
-        }),
+        Value::Array(items) => items
+            .iter()
+            .map(size)
+            .fold((1, 0), |(units, deepest), (more, depth)| (units + more, deepest.max(depth + 1))),
         Value::Object(members) => members.iter().fold((1, 0), |(units, deepest), (name, member)| {
             let (more, depth) = size(member);
             (units + more + text(name), deepest.max(depth + 1))
@@ -194,7 +196,9 @@ impl<'schema> Graph<'schema> {
                 for (key, member) in members {
                     match (key.as_str(), member.as_str()) {
                         // Up to draft 7 an anchor is an id that begins with `#`.
-                        ("$id" | "id", Some(id)) if id.starts_with('#') => self.anchors.push((&id[1..], value)),
+                        ("$id" | "id", Some(id)) if id.starts_with('#') => {
+                            self.anchors.push((&id[1..], value));
+                        }
                         ("$id" | "id", Some(id)) => self.resources.push((last_segment(id), value)),
                         ("$anchor" | "$dynamicAnchor", Some(name)) => self.anchors.push((name, value)),
                         _ => self.names(member),
@@ -215,13 +219,18 @@ impl<'schema> Graph<'schema> {
         index
     }
 
-    fn read(&mut self, value: &'schema Value) -> Node {
-        let Value::Object(schema) = value else { return Node { own: 1, ..Node::default() } };
+    fn read(&mut self, value: &'schema Value) -> Result<Node, String> {
+        let Value::Object(schema) = value else { return Ok(Node { own: 1, ..Node::default() }) };
         let mut node = Node { own: own(schema), factor: 1, ..Node::default() };
         for (keyword, value) in schema {
             match keyword.as_str() {
                 "$ref" | "$dynamicRef" | "$recursiveRef" => {
-                    let targets = value.as_str().map(|text| self.targets(text)).unwrap_or_default();
+                    let reference = value.as_str().unwrap_or_default();
+                    let targets = self.targets(reference);
+                    if targets.is_empty() {
+                        let reference = excerpt(reference);
+                        return Err(format!("it refers to `{reference}`, which is not in the schema itself"));
+                    }
                     node.in_place.extend(targets.into_iter().map(|target| self.index(target)));
                 }
                 "allOf" | "anyOf" | "oneOf" | "not" | "if" | "then" | "else" | "dependentSchemas"
@@ -243,7 +252,7 @@ impl<'schema> Graph<'schema> {
                 _ => {}
             }
         }
-        node
+        Ok(node)
     }
 
     /// The schemas of a list or a map of them, or the one that it is.
@@ -258,7 +267,7 @@ impl<'schema> Graph<'schema> {
         }
     }
 
-    /// Everything that a reference may mean; what is not in the document costs nothing here.
+    /// Everything in the document that a reference may mean.
     fn targets(&self, reference: &str) -> Vec<&'schema Value> {
         let (resource, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let wanted = last_segment(resource);

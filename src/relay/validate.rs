@@ -12,7 +12,7 @@ use crate::{
         violation::Violations,
     },
     wire::{
-        message::{Answer, Request},
+        message::{Answer, Request, excerpt},
         params::{self, Structured},
         raw::Raw,
     },
@@ -72,20 +72,10 @@ impl Relay {
         self.0.schemas.load().get(&row.alias)?.get(&*row.native).cloned()
     }
 
-    /// Compiles the schemas of a new catalog; those of definitions that stayed the same are kept.
+    /// Compiles the schemas of a new catalog, before its first call; those that stayed the same are kept.
     pub(super) fn compile(&self, catalog: &Catalog) {
-        let before = self.0.schemas.load();
-        let (mut schemas, mut unusable) = (Schemas::new(), Vec::new());
-        for row in &catalog.tools {
-            let rules = self.0.upstreams.get(&row.alias).map(|member| member.validation);
-            let Some(rules) = rules.filter(|rules| rules.is_on()) else { continue };
-            let known = before.get(&row.alias).and_then(|tools| tools.get(&row.native));
-            let tool = match known.filter(|known| known.definition == row.own) {
-                Some(known) => known.clone(),
-                None => Arc::new(ToolSchemas::new(row, rules, &mut unusable)),
-            };
-            schemas.entry(row.alias.clone()).or_default().insert(row.native.clone(), tool);
-        }
+        let rules = |alias: &Alias| self.0.upstreams.get(alias).map(|member| member.validation);
+        let (schemas, unusable) = compile(&self.0.schemas.load(), catalog, rules);
         for line in unusable.iter().take(MOST_TOLD) {
             tracing::warn!("{line}");
         }
@@ -94,6 +84,25 @@ impl Relay {
         }
         self.0.schemas.store(Arc::new(schemas));
     }
+}
+
+/// The schemas of a catalog, and what to say of those that cannot be used and were not there before.
+fn compile(
+    before: &Schemas,
+    catalog: &Catalog,
+    rules: impl Fn(&Alias) -> Option<Validation>,
+) -> (Schemas, Vec<String>) {
+    let (mut schemas, mut unusable) = (Schemas::new(), Vec::new());
+    for row in &catalog.tools {
+        let Some(rules) = rules(&row.alias).filter(|rules| rules.is_on()) else { continue };
+        let known = before.get(&row.alias).and_then(|tools| tools.get(&row.native));
+        let tool = match known.filter(|known| known.definition == row.own) {
+            Some(known) => known.clone(),
+            None => Arc::new(ToolSchemas::new(row, rules, &mut unusable)),
+        };
+        schemas.entry(row.alias.clone()).or_default().insert(row.native.clone(), tool);
+    }
+    (schemas, unusable)
 }
 
 // === impl ToolSchemas ===
@@ -106,7 +115,7 @@ impl ToolSchemas {
         let mut compile = |name: &str, schema: Option<&RawValue>| {
             let compiled = Schema::compile(&Raw::of(schema?));
             let told = |reason| {
-                let native = crate::wire::message::excerpt(&row.native);
+                let native = excerpt(&row.native);
                 unusable.push(format!(
                     "the {name} of `{native}` of {} is not used to check calls: {reason}",
                     row.alias
@@ -186,5 +195,65 @@ impl Meter {
         }
         told.0 = Some(Instant::now());
         Some(std::mem::take(&mut told.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Meter, QUIET, Schemas, compile};
+    use crate::{
+        catalog::{
+            listing::{self, Listing},
+            merge::{Catalog, ShowRules, Source, merge},
+            name::Alias,
+            settings::{NameRules, Show},
+        },
+        relay::settings::{Arguments, Validation},
+        wire::raw::Raw,
+    };
+    use serde_json::{Value, json};
+    use std::{collections::BTreeMap, sync::Arc};
+
+    fn alias() -> Alias {
+        Alias::parse("db", &NameRules::default()).expect("an alias")
+    }
+
+    fn catalog(tools: &Value) -> Catalog {
+        let page = listing::read_page(&Raw::of(&json!({"tools": tools}))).expect("a page");
+        let show = Arc::new(ShowRules::new(&Show::default()).expect("globs"));
+        let source = Source { show, listing: Some(Arc::new(Listing { tools: page.tools })) };
+        merge(&BTreeMap::from([(alias(), source)]), &NameRules::default())
+    }
+
+    #[test]
+    fn a_schema_is_compiled_when_it_is_new_and_told_once_if_it_cannot_be_used() {
+        let rules = |_: &Alias| Some(Validation { arguments: Arguments::Warn, ..Validation::default() });
+        let schema = |kind: &str| json!({"type": kind});
+        let tools = json!([
+            {"name": "same", "inputSchema": schema("object")},
+            {"name": "bad", "inputSchema": schema("objekt")},
+            {"name": "new", "inputSchema": schema("object")},
+        ]);
+        let (before, unusable) = compile(&Schemas::new(), &catalog(&tools), rules);
+        insta::assert_snapshot!(unusable.join("\n"), @"the inputSchema of `bad` of db is not used to check calls: at `/type`, the value is not valid under any of the schemas listed in the 'anyOf' keyword");
+        let mut changed = tools.clone();
+        changed[2]["inputSchema"] = schema("array");
+        let (after, unusable) = compile(&before, &catalog(&changed), rules);
+        assert!(unusable.is_empty(), "{unusable:?}");
+        let is_kept = |name: &str| Arc::ptr_eq(&before[&alias()][name], &after[&alias()][name]);
+        assert_eq!(["same", "bad", "new"].map(is_kept), [true, true, false]);
+        assert!(after[&alias()]["bad"].input.is_none());
+        // Where nothing is checked, nothing is compiled.
+        assert!(compile(&after, &catalog(&changed), |_| Some(Validation::default())).0.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_line_is_let_through_in_a_while() {
+        let meter = Meter::default();
+        assert_eq!([(); 3].map(|()| meter.let_through()), [Some(0), None, None]);
+        tokio::time::advance(QUIET / 2).await;
+        assert_eq!(meter.let_through(), None);
+        tokio::time::advance(QUIET / 2).await;
+        assert_eq!([(); 2].map(|()| meter.let_through()), [Some(3), None]);
     }
 }

@@ -81,20 +81,27 @@ impl Violations {
                     }
                     return;
                 }
+                if let Some(sentence) = marked(context, error) {
+                    self.push(sentence, error);
+                    return;
+                }
             }
             _ => {}
         }
-        let place = beginning(error.schema_path().as_str(), LONG);
         for sentence in sentences(error, document) {
-            let text = format!("{}: {sentence}", path(error));
-            if self.told.iter().any(|told| told.text == text) {
-                continue;
-            }
-            if self.told.len() < MOST {
-                self.told.push(Violation { text, place: place.clone() });
-            } else {
-                self.more += 1;
-            }
+            self.push(format!("{}: {sentence}", path(error)), error);
+        }
+    }
+
+    fn push(&mut self, text: String, error: &ValidationError<'_>) {
+        if self.told.iter().any(|told| told.text == text) {
+            return;
+        }
+        if self.told.len() < MOST {
+            let place = beginning(error.schema_path().as_str(), LONG);
+            self.told.push(Violation { text, place });
+        } else {
+            self.more += 1;
         }
     }
 }
@@ -111,7 +118,11 @@ impl fmt::Display for Violations {
 
 /// Why a schema does not compile, in one bounded line.
 pub(super) fn reason(error: &ValidationError<'_>) -> String {
-    beginning(&error.masked_with("its value").to_string(), LONG)
+    let words = beginning(&error.masked_with("the value").to_string(), LONG);
+    match error.instance_path().as_str() {
+        "" => words,
+        at => format!("at `{}`, {words}", beginning(at, LONG)),
+    }
 }
 
 /// The alternative that the value was meant to be: the only one that does not already refuse its kind.
@@ -119,19 +130,55 @@ fn meant<'error>(
     branches: &'error [Vec<ValidationError<'static>>],
     whole: &ValidationError<'_>,
 ) -> Option<&'error Vec<ValidationError<'static>>> {
-    let is_other_kind = |error: &ValidationError<'_>| {
-        let at = error.instance_path().as_str();
-        let refuses = matches!(
+    let refuses = |error: &ValidationError<'_>| {
+        matches!(
             error.kind(),
             Kind::Type { .. } | Kind::Constant { .. } | Kind::Enum { .. } | Kind::FalseSchema
-        );
-        // A member that tells the alternatives apart is a constant, or one of few.
-        let is_mark = matches!(error.kind(), Kind::Constant { .. } | Kind::Enum { .. })
-            && at.rsplit_once('/').is_some_and(|(parent, _)| parent == whole.instance_path().as_str());
-        (refuses && at == whole.instance_path().as_str()) || is_mark
+        ) && error.instance_path() == whole.instance_path()
     };
-    let mut left = branches.iter().filter(|branch| !branch.is_empty() && !branch.iter().any(is_other_kind));
+    let is_other = |branch: &Vec<ValidationError<'_>>| {
+        branch.iter().any(|error| refuses(error) || is_mark(error, whole))
+    };
+    let mut left = branches.iter().filter(|branch| !branch.is_empty() && !is_other(branch));
     left.next().filter(|_| left.next().is_none())
+}
+
+/// Whether a member tells the alternatives of an object apart: it is a constant, or one of few.
+fn is_mark(error: &ValidationError<'_>, whole: &ValidationError<'_>) -> bool {
+    let parent = error.instance_path().as_str().rsplit_once('/').map(|(parent, _)| parent);
+    matches!(error.kind(), Kind::Constant { .. } | Kind::Enum { .. })
+        && parent == Some(whole.instance_path().as_str())
+}
+
+/// Which marks there are, if every alternative is refused for the same one.
+fn marked(branches: &[Vec<ValidationError<'static>>], whole: &ValidationError<'_>) -> Option<String> {
+    let mark =
+        |branch: &'_ Vec<ValidationError<'static>>| branch.iter().position(|error| is_mark(error, whole));
+    let marks: Option<Vec<_>> =
+        branches.iter().map(|branch| mark(branch).and_then(|at| branch.get(at))).collect();
+    let marks = marks?;
+    let first = marks.first()?;
+    if marks.iter().any(|mark| mark.instance_path() != first.instance_path()) {
+        return None;
+    }
+    let options = marks.iter().flat_map(|mark| match mark.kind() {
+        Kind::Constant { expected_value } => vec![expected_value.as_ref()],
+        Kind::Enum { options } => {
+            options.as_array().map(|options| options.iter().collect()).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    });
+    let options = one_of(options);
+    Some(format!("{}: expected {options}; found {}", path(first), found(first.instance())))
+}
+
+/// One of several values.
+fn one_of<'value>(options: impl Iterator<Item = &'value Value>) -> String {
+    let mut words: Vec<String> = options.take(MOST_LISTED + 1).map(found).collect();
+    if words.len() > MOST_LISTED {
+        words[MOST_LISTED] = "…".into();
+    }
+    if words.len() == 1 { words.remove(0) } else { format!("one of {}", words.join(", ")) }
 }
 
 fn path(error: &ValidationError<'_>) -> String {
@@ -198,7 +245,8 @@ fn unknown(name: &str, known: &[&str]) -> String {
     let near = if name.len() < 100 { nearest(name, known.iter().copied()) } else { None };
     match (near, known) {
         (Some(near), _) => format!("there is no property {quoted_name}; did you mean {}?", quoted(near)),
-        (None, []) => format!("there is no property {quoted_name}; expected none"),
+        // There may be others still, whose names follow a pattern or stand elsewhere.
+        (None, []) => format!("there is no property {quoted_name}"),
         (None, known) => format!("there is no property {quoted_name}; expected {}", names(known)),
     }
 }
@@ -261,11 +309,7 @@ fn expected(node: &Value, document: &Value, nested: usize) -> String {
         return found(constant);
     }
     if let Some(Value::Array(options)) = schema.get("enum") {
-        let mut words: Vec<String> = options.iter().take(MOST_LISTED).map(found).collect();
-        if options.len() > MOST_LISTED {
-            words.push("…".into());
-        }
-        return if words.len() == 1 { words.remove(0) } else { format!("one of {}", words.join(", ")) };
+        return one_of(options.iter());
     }
     if let Some(types) = schema.get("type") {
         return typed(types, schema);
@@ -297,10 +341,26 @@ fn typed(types: &Value, schema: &Map<String, Value>) -> String {
     };
     let words: Vec<String> = names.iter().take(MOST_LISTED).map(|name| article(name)).collect();
     let bounds = bounds(schema);
-    match (words.join(" or "), bounds.join(", ")) {
+    match (words.join(", or "), bounds.join(", ")) {
         (words, bounds) if bounds.is_empty() => words,
-        (words, bounds) if words.is_empty() => format!("a value {bounds}"),
+        (words, bounds) if words.is_empty() => format!("{} {bounds}", bounded(schema)),
         (words, bounds) => format!("{words} {bounds}"),
+    }
+}
+
+/// What can have the bounds, where no type says so.
+fn bounded(schema: &Map<String, Value>) -> &'static str {
+    let has = |keywords: &[&str]| keywords.iter().any(|keyword| schema.contains_key(*keyword));
+    let kinds = [
+        (has(&["minLength", "maxLength", "pattern"]), "a string"),
+        (has(&["minItems", "maxItems"]), "an array"),
+        (has(&["minProperties", "maxProperties"]), "an object"),
+        (has(&["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]), "a number"),
+    ];
+    let mut kinds = kinds.iter().filter(|(is_bounded, _)| *is_bounded);
+    match (kinds.next(), kinds.next()) {
+        (Some((_, kind)), None) => kind,
+        _ => "a value",
     }
 }
 
@@ -316,21 +376,26 @@ fn article(name: &str) -> String {
 fn bounds(schema: &Map<String, Value>) -> Vec<String> {
     let number = |keyword: &str| schema.get(keyword).filter(|value| value.is_number()).map(found);
     let mut words = Vec::new();
-    words.extend(number("minimum").map(|least| format!("of at least {least}")));
+    words.extend(match (number("minimum"), number("maximum")) {
+        (None, None) => None,
+        (Some(least), None) => Some(format!("of at least {least}")),
+        (None, Some(most)) => Some(format!("of at most {most}")),
+        (Some(least), Some(most)) => Some(format!("from {least} to {most}")),
+    });
     words.extend(number("exclusiveMinimum").map(|least| format!("greater than {least}")));
-    words.extend(number("maximum").map(|most| format!("of at most {most}")));
     words.extend(number("exclusiveMaximum").map(|most| format!("less than {most}")));
     words.extend(number("multipleOf").map(|step| format!("that is a multiple of {step}")));
-    for (least, most, what) in [
-        ("minLength", "maxLength", "characters"),
-        ("minItems", "maxItems", "items"),
-        ("minProperties", "maxProperties", "properties"),
+    for (least, most, one, many) in [
+        ("minLength", "maxLength", "character", "characters"),
+        ("minItems", "maxItems", "item", "items"),
+        ("minProperties", "maxProperties", "property", "properties"),
     ] {
+        let what = |count: &str| if count == "1" { one } else { many };
         words.extend(match (number(least), number(most)) {
             (None, None) => None,
-            (Some(least), None) => Some(format!("of at least {least} {what}")),
-            (None, Some(most)) => Some(format!("of at most {most} {what}")),
-            (Some(least), Some(most)) => Some(format!("of {least} to {most} {what}")),
+            (Some(least), None) => Some(format!("of at least {least} {}", what(&least))),
+            (None, Some(most)) => Some(format!("of at most {most} {}", what(&most))),
+            (Some(least), Some(most)) => Some(format!("of {least} to {most} {}", what(&most))),
         });
     }
     let pattern = schema.get("pattern").and_then(Value::as_str);
@@ -345,7 +410,7 @@ fn fallback(error: &ValidationError<'_>) -> String {
             let words = |name: JsonType| article(&name.to_string());
             match kind {
                 TypeKind::Single(name) => words(*name),
-                TypeKind::Multiple(names) => names.iter().map(words).collect::<Vec<_>>().join(" or "),
+                TypeKind::Multiple(names) => names.iter().map(words).collect::<Vec<_>>().join(", or "),
             }
         }
         Kind::AdditionalItems { limit } => format!("at most {limit} items"),

@@ -93,7 +93,7 @@ pub fn named(params: &Raw) -> Result<Named<'_>, String> {
 /// The arguments of a `tools/call`, if there are any.
 pub fn arguments(params: &Raw) -> Option<Raw> {
     let read: NamedParams<'_> = serde_json::from_str(params.as_str()).ok()?;
-    read.arguments.map(Raw::of)
+    read.arguments.map(|arguments| part(params, arguments))
 }
 
 /// What a result of `tools/call` has to show for its tool's `outputSchema`.
@@ -105,7 +105,15 @@ pub fn structured(result: &Raw) -> Option<Structured> {
     if read.is_error == Some(true) || !is_final {
         return None;
     }
-    Some(read.structured_content.map_or(Structured::Missing, |content| Structured::Found(Raw::of(content))))
+    Some(
+        read.structured_content
+            .map_or(Structured::Missing, |content| Structured::Found(part(result, content))),
+    )
+}
+
+/// A part of a text, without a copy.
+fn part(whole: &Raw, part: &RawValue) -> Raw {
+    Raw::trusted(&whole.clone().into_bytes(), raw::range_within(whole.as_bytes(), part))
 }
 
 /// The progress token of any other request's parameters, and where it stands.
