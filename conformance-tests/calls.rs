@@ -147,7 +147,8 @@ async fn a_quiet_stream_gets_comments() {
     let gateway = setup.ready().await;
     let session = Session::open(&gateway, "/mcp").await;
     let (mut events, mut listening) = (session.post_streaming(CALL).await, session.listen().await);
-    listening.comment().await;
+    events.primed().await;
+    listening.primed().await;
     for _ in 0..3 {
         skip(Duration::from_secs(101)).await;
         events.comment().await;
@@ -243,7 +244,7 @@ async fn the_gateway_drains() {
     let (fake, gateway, gate) = gated(Script::new(Dialect::Json)).await;
     let session = Session::open(&gateway, "/mcp").await;
     let mut stream = session.listen().await;
-    stream.comment().await;
+    stream.primed().await;
     let (reply, ()) = tokio::join!(session.post(CALL), async {
         fake.wait_for("tools/call", 1).await;
         gateway.stop.cancel();

@@ -138,8 +138,8 @@ async fn each_key_is_told_of_its_own_changes_only() {
     let session = Opening::new(&gateway, "/mcp").key(GOOD).open().await;
     let master = Opening::new(&gateway, "/mcp").key("sk-master").open().await;
     let (mut events, mut all) = (session.listen().await, master.listen().await);
-    events.comment().await;
-    all.comment().await;
+    events.primed().await;
+    all.primed().await;
     // Only a denied tool goes.
     fake.set_tools(["read", "write"].map(crate::kit::upstream::tool).to_vec());
     crate::kit::clock::skip(std::time::Duration::from_mins(11)).await;

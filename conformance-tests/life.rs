@@ -72,7 +72,7 @@ async fn clients_may_list_and_listen_before_they_say_initialized() {
     let stream = gateway.http.get(gateway.url("/mcp")).header("accept", "text/event-stream");
     let stream = stream.header("mcp-session-id", &id).send().await.expect("a stream");
     let mut events = crate::kit::events::Events::new(stream);
-    events.comment().await;
+    events.primed().await;
     fake.set_tools(Vec::new());
     skip(Duration::from_mins(11)).await;
     assert_eq!(events.message().await, r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
@@ -124,9 +124,9 @@ async fn a_second_stream_takes_over() {
     let gateway = Setup::new().alias("db", &fake).ready().await;
     let session = Session::open(&gateway, "/mcp").await;
     let mut first = session.listen().await;
-    first.comment().await;
+    first.primed().await;
     let mut second = session.listen().await;
-    second.comment().await;
+    second.primed().await;
     assert_eq!(first.next().await, None);
     fake.set_tools(Vec::new());
     fake.tell_change();
@@ -140,7 +140,7 @@ async fn after_delete_the_session_is_not_found() {
     let session = Session::open(&gateway, "/mcp").await;
     let other = Session::open(&gateway, "/mcp").await;
     let mut stream = session.listen().await;
-    stream.comment().await;
+    stream.primed().await;
     assert_eq!(session.delete().await.status, 200);
     assert_eq!(stream.next().await, None);
     for status in [session.ask("ping", "{}").await.status, session.delete().await.status] {
@@ -156,7 +156,7 @@ async fn idle_sessions_end_and_those_with_a_stream_do_not() {
     let gateway = gateway.ready().await;
     let (idle, listening) = (Session::open(&gateway, "/mcp").await, Session::open(&gateway, "/mcp").await);
     let mut stream = listening.listen().await;
-    stream.comment().await;
+    stream.primed().await;
     skip(Duration::from_mins(59)).await;
     idle.works().await;
     skip(Duration::from_mins(62)).await;

@@ -86,8 +86,8 @@ async fn clients_are_told_when_tools_change(#[case] script: Script) {
         (Session::open(&gateway, "/mcp").await, Session::open(&gateway, "/mcp/other").await);
     let mut legacy = Legacy::open(&gateway, "/sse").await;
     let (mut events, mut quiet) = (session.listen().await, elsewhere.listen().await);
-    events.comment().await;
-    quiet.comment().await;
+    events.primed().await;
+    quiet.primed().await;
 
     fake.set_tools(vec![tool("echo"), tool("more")]);
     fake.tell_change();
@@ -117,7 +117,7 @@ async fn a_change_within_a_call_counts() {
     let gateway = Setup::new().alias("db", &fake).ready().await;
     let session = Session::open(&gateway, "/mcp").await;
     let mut events = session.listen().await;
-    events.comment().await;
+    events.primed().await;
     fake.set_tools(vec![tool("other")]);
     fake.on("tools/call", |exchange: Exchange| async move {
         let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, exchange.seen.id());
@@ -139,7 +139,7 @@ async fn a_change_that_nobody_heard_is_told_later_and_once() {
         gateway.until_tools(count).await;
     }
     let mut events = session.listen().await;
-    events.comment().await;
+    events.primed().await;
     assert_eq!(events.message().await, CHANGED);
     fake.set_tools(Vec::new());
     fake.tell_change();

@@ -18,5 +18,6 @@ mod scopes;
 mod transports;
 mod upstream_life;
 mod upstream_sessions;
+mod validation;
 mod wire;
 mod wire_sse;

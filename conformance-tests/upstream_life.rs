@@ -24,7 +24,7 @@ async fn who_comes_late_appears_and_clients_are_told(#[case] dialect: Dialect, #
     let gateway = setup.start();
     let session = Session::open(&gateway, "/mcp").await;
     let mut events = session.listen().await;
-    events.comment().await;
+    events.primed().await;
     assert!(session.tools().await.is_empty());
     assert_eq!(session.call("late-echo").await["error"]["data"]["reason"], "unknown_tool");
     gateway.until_down("late").await;
@@ -81,7 +81,7 @@ async fn who_comes_back_with_the_same_tools_is_no_news() {
     let gateway = Setup::new().alias("db", &fake).ready().await;
     let session = Session::open(&gateway, "/mcp").await;
     let mut events = session.listen().await;
-    events.comment().await;
+    events.primed().await;
     drop(fake);
     gateway.until_down("db").await;
     let fake = Fake::start_at(address, Script::new(Dialect::Legacy));
@@ -89,7 +89,7 @@ async fn who_comes_back_with_the_same_tools_is_no_news() {
     gateway.until_listed("db").await;
     let mut next = session.listen().await;
     assert_eq!(events.next().await, None, "nothing was said");
-    next.comment().await;
+    next.primed().await;
     fake.set_tools(vec![tool("new")]);
     fake.tell_change();
     assert_eq!(next.message().await, CHANGED);

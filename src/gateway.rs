@@ -59,7 +59,8 @@ impl Gateway {
                 changed.clone(),
                 stop.child_token(),
             );
-            members.insert(alias.alias, Member { upstream, show: Arc::new(show) });
+            members
+                .insert(alias.alias, Member { upstream, show: Arc::new(show), validation: alias.validation });
         }
         let keys = Keys::new(&config.policy, &config.names.separator).map_err(anyhow::Error::msg)?;
         let keys = Arc::new(keys);

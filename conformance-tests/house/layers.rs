@@ -16,7 +16,8 @@ pub(super) const LEVELS: &[(u8, &[&str])] = &[
 ];
 
 /// What `config` takes from other rooms beside their `settings`.
-const CONFIG_TAKES: &[(&str, &str)] = &[("catalog", "name"), ("protocol", "pattern"), ("telemetry", "logs")];
+const CONFIG_TAKES: &[(&str, &str)] =
+    &[("catalog", "name"), ("protocol", "pattern"), ("telemetry", "logs"), ("wire", "nearest")];
 
 /// Rooms that stand lower, and yet are for these files only.
 const NARROW: &[(&str, &str, &[&str])] = &[

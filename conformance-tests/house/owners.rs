@@ -18,7 +18,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("http_body_util", &["front/door.rs"]),
     ("hyper", &["gateway/accept.rs"]),
     ("hyper_util", &["gateway/accept.rs"]),
-    ("jsonschema", &["config/shape.rs"]),
+    ("jsonschema", &["relay/schema.rs", "relay/violation.rs", "config/shape.rs"]),
     ("memchr", &["wire", "protocol/links.rs"]),
     ("mimalloc", &["main.rs"]),
     ("reqwest", &["upstream", "cli/remote.rs"]),

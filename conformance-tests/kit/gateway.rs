@@ -21,6 +21,7 @@ use trunkline::{
     front, gateway,
     policy::settings::KeySettings,
     protocol::call::Lane,
+    relay::settings::{Arguments, Results, Validation},
     session,
     upstream::{State, Upstream, settings::Settings},
 };
@@ -63,7 +64,19 @@ impl Setup {
         let mut upstream = Settings::new(url.parse().expect("an address"));
         change(&mut upstream);
         let alias = Alias::parse(name, &self.config.names).expect("an alias");
-        self.config.aliases.push(AliasConfig { alias, upstream, show: Show::default() });
+        self.config.aliases.push(AliasConfig {
+            alias,
+            upstream,
+            show: Show::default(),
+            validation: Validation::default(),
+        });
+        self
+    }
+
+    /// Checks calls of the alias that was added last.
+    pub(crate) fn validation(mut self, arguments: Arguments, results: Results) -> Self {
+        let last = self.config.aliases.last_mut().expect("an alias");
+        last.validation = Validation { arguments, results };
         self
     }
 

@@ -5,13 +5,14 @@ use crate::{
     config::{
         document::Document,
         draft::{
-            AliasDraft, AliasTimeoutsDraft, AuthDraft, SessionDraft, TimeoutsDraft, ToolsDraft,
-            TransportDraft,
+            AliasDraft, AliasTimeoutsDraft, ArgumentsDraft, AuthDraft, ResultsDraft, SessionDraft,
+            TimeoutsDraft, ToolsDraft, TransportDraft, ValidationDraft, ValidationMapDraft,
         },
         finding::Report,
         keys,
         place::Place,
     },
+    relay::settings::{Arguments, Results, Validation},
     upstream::settings::{Credential, SessionMode, Settings, Timeouts, Transport},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -31,6 +32,8 @@ pub struct AliasConfig {
     pub upstream: Settings,
     /// How it is shown.
     pub show: Show,
+    /// What of its calls is checked.
+    pub validation: Validation,
 }
 
 /// Headers that the gateway writes itself.
@@ -73,6 +76,7 @@ pub(crate) fn check(
     let credential = credential(draft.auth, &headers, origin, report);
     let mut show = show(draft.description, draft.tools, origin, report);
     show.prefix = draft.prefix.unwrap_or(show.prefix);
+    let validation = validation(draft.validation);
     let mut upstream = Settings::new(url?);
     upstream.headers = headers;
     upstream.credential = credential;
@@ -90,7 +94,7 @@ pub(crate) fn check(
         Some(SessionDraft::Client) => SessionMode::Client,
         Some(SessionDraft::Key) => SessionMode::Key,
     };
-    Some(AliasConfig { alias, upstream, show })
+    Some(AliasConfig { alias, upstream, show, validation })
 }
 
 /// The defaults of every upstream, as the main file has them.
@@ -231,6 +235,27 @@ fn show(description: Option<String>, tools: ToolsDraft, origin: &Origin<'_>, rep
         }
     }
     Show { description, allow: tools.allow, deny: tools.deny, rename: tools.rename, ..Show::default() }
+}
+
+fn validation(draft: Option<ValidationDraft>) -> Validation {
+    let draft = match draft {
+        None => ValidationMapDraft::default(),
+        Some(ValidationDraft::Short(arguments)) => {
+            ValidationMapDraft { arguments: Some(arguments), results: None }
+        }
+        Some(ValidationDraft::Long(draft)) => draft,
+    };
+    Validation {
+        arguments: match draft.arguments {
+            None | Some(ArgumentsDraft::Off) => Arguments::Off,
+            Some(ArgumentsDraft::Warn) => Arguments::Warn,
+            Some(ArgumentsDraft::Enforce) => Arguments::Enforce,
+        },
+        results: match draft.results {
+            None | Some(ResultsDraft::Off) => Results::Off,
+            Some(ResultsDraft::Warn) => Results::Warn,
+        },
+    }
 }
 
 /// The folder of a file, from which its relative paths start.

@@ -196,6 +196,52 @@ pub(crate) struct AliasDraft {
     pub(crate) prefix: Option<bool>,
     /// Which tools are shown, and how they are called.
     pub(crate) tools: ToolsDraft,
+    /// Whether calls are checked against the schemas of their tools: `arguments` and `results`, or one word for
+    /// `arguments` alone. Default `off`.
+    #[schemars(extend("x-expected" = "`off`, `warn` or `enforce` for arguments, or a map of `arguments` (`off`, `warn`, `enforce`) and `results` (`off`, `warn`)"))]
+    pub(crate) validation: Option<ValidationDraft>,
+}
+
+/// Whether calls are checked against the schemas of their tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(crate) enum ValidationDraft {
+    /// The arguments alone.
+    Short(ArgumentsDraft),
+    /// Each by itself.
+    Long(ValidationMapDraft),
+}
+
+/// What is checked, each by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub(crate) struct ValidationMapDraft {
+    /// A call whose arguments do not fit its tool's `inputSchema`: `off` (it is made), `warn` (it is made, and the log
+    /// says so) or `enforce` (it is not made, and the caller is told what does not fit).
+    pub(crate) arguments: Option<ArgumentsDraft>,
+    /// A result that does not fit its tool's `outputSchema` is passed on as it is: `off`, or `warn` (the log says so).
+    pub(crate) results: Option<ResultsDraft>,
+}
+
+/// What becomes of a call whose arguments do not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum ArgumentsDraft {
+    Off,
+    Warn,
+    Enforce,
+}
+
+/// What becomes of a result that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum ResultsDraft {
+    Off,
+    Warn,
 }
 
 /// The transport of an upstream.

@@ -2,11 +2,12 @@
 
 use crate::{
     config::{
-        document::Document, draft::KeyDraft, finding::Report, listen::outside, nearest::nearest,
-        place::Place, secret::Environment,
+        document::Document, draft::KeyDraft, finding::Report, listen::outside, place::Place,
+        secret::Environment,
     },
     policy::settings::{KeySettings, Settings},
     protocol::pattern,
+    wire::nearest::nearest,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::slice;

@@ -17,7 +17,6 @@ mod listen;
 mod litellm;
 mod litellm_keys;
 mod litellm_server;
-mod nearest;
 mod place;
 mod quantity;
 mod secret;

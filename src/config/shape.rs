@@ -1,10 +1,12 @@
 //! Whether a file has the shape that its schema asks for, with every deviation in words.
 
-use crate::config::{
-    document::Document,
-    finding::Report,
-    nearest::nearest,
-    place::{Place, Step},
+use crate::{
+    config::{
+        document::Document,
+        finding::Report,
+        place::{Place, Step},
+    },
+    wire::nearest::nearest,
 };
 use jsonschema::{
     ValidationError,

@@ -3,7 +3,7 @@
 use crate::{
     catalog::{name::Alias, view::View},
     protocol::call::{Answering, Event, Events, Lane, NOTICES},
-    relay::{Member, Relay, linked, refuse},
+    relay::{Member, Relay, linked, refuse, validate::ToolSchemas},
     session::{
         running::{NoPlace, Place},
         table::Session,
@@ -45,13 +45,21 @@ pub(super) struct After {
     pub(super) is_task: bool,
     /// The native URI of a subscription that begins or ends.
     pub(super) subscription: Option<String>,
+    /// What the call and its result are checked against, where that is asked for.
+    pub(super) schemas: Option<Arc<ToolSchemas>>,
 }
 
 // === impl Relay ===
 
 impl Relay {
     pub(super) fn call(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
-        begin(self.decide_call(lane, session, &request), &request)
+        let decided = self.decide_call(lane, session, &request);
+        if let Ok(Ready { after: After { schemas: Some(schemas), .. }, .. }) = &decided
+            && let Err(answer) = schemas.check_arguments(&request, &session.identity.name)
+        {
+            return Events::ready(answer);
+        }
+        begin(decided, &request)
     }
 
     pub(super) fn prompt(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
@@ -86,6 +94,7 @@ impl Relay {
         let edits =
             if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
         let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
+        ready.after.schemas = self.schemas(member, row);
         ready.after.is_task = named.is_task;
         ready.after.links = session.inbox.is_merged().then_some(view);
         Ok(ready)
@@ -172,6 +181,9 @@ impl Ready {
 
     fn finish(&self, answer: Answer) -> Answer {
         let alias = self.upstream.alias();
+        if let Some(schemas) = &self.after.schemas {
+            schemas.check_result(&answer);
+        }
         if self.after.is_task {
             linked::remember_task(&answer, alias, &self.session);
         }

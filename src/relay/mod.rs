@@ -2,15 +2,21 @@
 //!
 //! **Invariant:** knows neither HTTP nor SQL; holds one snapshot of the catalog per call.
 
+pub mod settings;
+
 mod call;
 mod complete;
+mod effort;
 mod linked;
 mod list;
 mod log;
 mod note;
 mod publish;
 mod read;
+mod schema;
 mod tasks;
+mod validate;
+mod violation;
 mod welcome;
 
 use crate::{
@@ -23,6 +29,7 @@ use crate::{
     },
     policy::identity::Identity,
     protocol::call::{Events, Lane},
+    relay::{settings::Validation, validate::Schemas},
     session::table::Session,
     upstream::Upstream,
     wire::{
@@ -43,6 +50,7 @@ pub struct Relay(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     catalog: ArcSwap<Catalog>,
+    schemas: ArcSwap<Schemas>,
     upstreams: BTreeMap<Alias, Member>,
     names: NameRules,
 }
@@ -54,6 +62,8 @@ pub struct Member {
     pub upstream: Upstream,
     /// How it is shown.
     pub show: Arc<ShowRules>,
+    /// What of its calls is checked.
+    pub validation: Validation,
 }
 
 // === impl Relay ===
@@ -61,8 +71,8 @@ pub struct Member {
 impl Relay {
     /// Relays to these upstreams.
     pub fn new(upstreams: BTreeMap<Alias, Member>, names: NameRules) -> Self {
-        let relay =
-            Self(Arc::new(Inner { catalog: ArcSwap::from_pointee(Catalog::empty()), upstreams, names }));
+        let catalog = ArcSwap::from_pointee(Catalog::empty());
+        let relay = Self(Arc::new(Inner { catalog, schemas: ArcSwap::default(), upstreams, names }));
         // The aliases are known before any upstream answers.
         relay.publish(&[]);
         relay

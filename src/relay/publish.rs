@@ -32,6 +32,7 @@ impl Relay {
         if let Some(more) = news.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
             tracing::warn!(more, "there are more decisions of this kind");
         }
+        self.compile(&catalog);
         self.0.catalog.store(catalog.clone());
         for session in sessions.iter().filter(|session| session.version().is_some()) {
             let (identity, scope) = (&session.identity, &session.endpoint.scope);

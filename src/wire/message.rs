@@ -214,10 +214,14 @@ fn data_error(error: &serde_json::Error, text: &str) -> String {
 
 /// The beginning of a text, for messages: no control characters, so that nobody can forge lines of a log.
 pub(crate) fn excerpt(text: &str) -> String {
-    const MOST: usize = 40;
+    beginning(text, 40)
+}
+
+/// As [`excerpt`], of so many characters.
+pub(crate) fn beginning(text: &str, most: usize) -> String {
     let printable = |symbol: char| if symbol.is_control() { char::REPLACEMENT_CHARACTER } else { symbol };
-    let mut excerpt: String = text.chars().take(MOST).map(printable).collect();
-    if text.chars().nth(MOST).is_some() {
+    let mut excerpt: String = text.chars().take(most).map(printable).collect();
+    if text.chars().nth(most).is_some() {
         excerpt.push('…');
     }
     excerpt

@@ -5,6 +5,7 @@
 pub mod error;
 pub mod message;
 pub mod method;
+pub mod nearest;
 pub mod params;
 pub mod part;
 pub mod raw;

@@ -1,7 +1,7 @@
 //! The few members of parameters and results that the gateway reads or rewrites.
 
 use crate::wire::{message::excerpt, part, raw, raw::Raw};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
@@ -17,6 +17,28 @@ pub struct Named<'a> {
     pub token: Option<(Raw, Range<usize>)>,
     /// Whether the client wants a task in place of the result (2025-11-25, experimental).
     pub is_task: bool,
+}
+
+/// The `structuredContent` of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Structured {
+    /// This.
+    Found(Raw),
+    /// There is none.
+    Missing,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CallResult<'a> {
+    #[serde(borrow, default)]
+    structured_content: Option<&'a RawValue>,
+    #[serde(default)]
+    is_error: Option<bool>,
+    #[serde(borrow, default)]
+    result_type: Option<Cow<'a, str>>,
+    #[serde(default)]
+    task: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +119,32 @@ fn member<'a>(object: &'a Raw, key: &str) -> Result<Option<(&'a RawValue, Range<
     let read: HashMap<Cow<'a, str>, &'a RawValue> =
         serde_json::from_str(object.as_str()).map_err(|error| shape(&error))?;
     Ok(read.get(key).map(|value| (*value, raw::range_within(object.as_bytes(), value))))
+}
+
+/// The arguments of a `tools/call`, if there are any.
+pub fn arguments(params: &Raw) -> Option<Raw> {
+    let read: NamedParams<'_> = serde_json::from_str(params.as_str()).ok()?;
+    read.arguments.map(|arguments| part(params, arguments))
+}
+
+/// What a result of `tools/call` has to show for its tool's `outputSchema`.
+///
+/// `None` if it need not: it tells of an error, or is not the end of the matter.
+pub fn structured(result: &Raw) -> Option<Structured> {
+    let read: CallResult<'_> = serde_json::from_str(result.as_str()).ok()?;
+    let is_final = read.result_type.is_none_or(|kind| kind == "complete") && read.task.is_none();
+    if read.is_error == Some(true) || !is_final {
+        return None;
+    }
+    Some(
+        read.structured_content
+            .map_or(Structured::Missing, |content| Structured::Found(part(result, content))),
+    )
+}
+
+/// A part of a text, without a copy.
+fn part(whole: &Raw, part: &RawValue) -> Raw {
+    Raw::trusted(&whole.clone().into_bytes(), raw::range_within(whole.as_bytes(), part))
 }
 
 /// The progress token of any other request's parameters, and where it stands.
