@@ -117,7 +117,10 @@ async fn what_no_method_can_do() {
         ("unknown method", r#"{"jsonrpc":"2.0","id":"i","method":"no/such"}"#),
         ("empty method", r#"{"jsonrpc":"2.0","id":1,"method":""}"#),
         ("a notification as a request", r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#),
-        ("prompts are not served yet", r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list"}"#),
+        (
+            "a page of prompts that is not there",
+            r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list","params":{"cursor":"x"}}"#,
+        ),
         ("call without params", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#),
         ("call without name", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#),
         ("name number", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}"#),

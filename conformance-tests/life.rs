@@ -72,7 +72,7 @@ async fn clients_may_list_and_listen_before_they_say_initialized() {
     let stream = gateway.http.get(gateway.url("/mcp")).header("accept", "text/event-stream");
     let stream = stream.header("mcp-session-id", &id).send().await.expect("a stream");
     let mut events = crate::kit::events::Events::new(stream);
-    events.primed().await;
+    events.comment().await;
     fake.set_tools(Vec::new());
     skip(Duration::from_mins(11)).await;
     assert_eq!(events.message().await, r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);

@@ -1,14 +1,15 @@
-//! `tools/list`: merged, complete, never waiting for an upstream, and told anew when it changes.
+//! Lists: merged, complete, never waiting for an upstream, and told anew when it changes.
 
 use crate::kit::{
     clock::skip,
-    exchange::Exchange,
+    exchange::{Exchange, Kept},
     gateway::Setup,
     legacy::Legacy,
-    session::Session,
+    session::{Opening, Session},
     upstream::{Dialect, Fake, Script, tool},
 };
 use rstest::rstest;
+use serde_json::json;
 use std::{collections::BTreeSet, time::Duration};
 
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
@@ -123,7 +124,7 @@ async fn a_change_within_a_call_counts() {
         let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, exchange.seen.id());
         exchange.messages(&[CHANGED.into(), answer]).await
     });
-    assert_eq!(session.call("db-echo").await["result"], serde_json::json!({}));
+    assert_eq!(session.call("db-echo").await["result"], json!({}));
     assert_eq!(events.message().await, CHANGED);
     assert_eq!(session.tools().await, ["db-other"]);
 }
@@ -209,8 +210,79 @@ async fn an_upstream_without_tools_is_not_asked_for_them() {
     let session = Session::open(&gateway, "/mcp/db").await;
     assert_eq!(
         session.welcome["result"]["capabilities"],
-        serde_json::json!({"prompts": {"listChanged": true}})
+        json!({"prompts": {"listChanged": true}})
     );
     assert!(session.tools().await.is_empty());
     assert!(fake.seen_of("tools/list").is_empty());
+}
+
+/// Answers with a JSON-RPC error of this code.
+async fn fails(exchange: Exchange, code: i64) -> Kept {
+    let id = exchange.seen.id();
+    exchange
+        .json(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"not today"}}}}"#))
+        .await
+}
+
+#[tokio::test]
+async fn a_list_that_fails_hides_no_other_and_forgets_nothing() {
+    let mut script = Script::new(Dialect::Json);
+    script.capabilities = r#"{"tools":{},"prompts":{},"resources":{}}"#;
+    let fake = script.start();
+    fake.on("resources/templates/list", |exchange: Exchange| fails(exchange, -32601));
+    fake.on("resources/list", |exchange: Exchange| fails(exchange, -32603));
+    fake.on("prompts/list", |exchange: Exchange| async move {
+        exchange.result(r#"{"prompts":[{"name":"ask"}]}"#).await
+    });
+    let gateway = Setup::new().alias("db", &fake).ready().await;
+    let session = Session::open(&gateway, "/mcp").await;
+    let prompts = async || session.ask("prompts/list", "{}").await.json()["result"].clone();
+    assert_eq!(prompts().await, json!({"prompts": [{"name": "db-ask"}]}));
+    fake.on("prompts/list", |exchange: Exchange| async move { exchange.respond(500, &[], b"oops").await });
+    fake.on("resources/list", |exchange: Exchange| async move {
+        exchange.result(r#"{"resources":[{"uri":"a:1","name":"one"}]}"#).await
+    });
+    fake.set_tools(vec![tool("new"), tool("other")]);
+    skip(Duration::from_mins(11)).await;
+    gateway.until_tools(2).await;
+    let resources = session.ask("resources/list", "{}").await.json()["result"].clone();
+    assert_eq!(resources, json!({"resources": [{"uri": "a:1", "name": "one"}]}));
+    assert_eq!(session.tools().await, ["db-new", "db-other"]);
+    assert_eq!(prompts().await, json!({"prompts": [{"name": "db-ask"}]}));
+    let templates = session.ask("resources/templates/list", "{}").await.json()["result"].clone();
+    assert_eq!(templates, json!({"resourceTemplates": []}));
+}
+
+#[tokio::test]
+async fn uris_that_two_upstreams_claim_name_their_alias_where_both_are_seen() {
+    let fakes = ["1.10", "1e2"].map(|number| {
+        let mut script = Script::new(Dialect::Json);
+        script.capabilities = r#"{"tools":{},"resources":{}}"#;
+        let fake = script.start();
+        fake.on("resources/list", move |exchange: Exchange| async move {
+            let page =
+                format!(r#"{{"resources":[{{"x":{number}, "uri" : "s://same"}},{{"uri":"s://{number}"}}]}}"#);
+            exchange.result(&page).await
+        });
+        fake
+    });
+    let gateway = Setup::new()
+        .alias("a", &fakes[0])
+        .alias("b", &fakes[1])
+        .key("all", None, None)
+        .key("one", Some(&["b"]), None)
+        .ready()
+        .await;
+    let list = async |key: &str, path: &str| {
+        let session = Opening::new(&gateway, path).key(key).open().await;
+        session.ask("resources/list", "{}").await.text().to_owned()
+    };
+    let qualified = r#"{"resources":[{"x":1.10, "uri" : "s://a/same"},{"uri":"s://1.10"},{"x":1e2, "uri" : "s://b/same"},{"uri":"s://1e2"}]}"#;
+    let native = r#"{"resources":[{"x":1e2, "uri" : "s://same"},{"uri":"s://1e2"}]}"#;
+    for (key, path, expected) in
+        [("all", "/mcp", qualified), ("all", "/mcp/b", native), ("one", "/mcp", native)]
+    {
+        let listed = list(key, path).await;
+        assert!(listed.contains(expected), "{key} {path}: {listed}");
+    }
 }

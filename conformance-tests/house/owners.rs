@@ -10,7 +10,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("base64", &["catalog/page.rs", "upstream/open.rs", "config/litellm_server.rs"]),
     ("bytes", &["wire", "protocol", "upstream", "front"]),
     ("clap", &["cli", "main.rs"]),
-    ("dashmap", &["catalog/view.rs", "session/table.rs", "upstream/affinity.rs"]),
+    ("dashmap", &["catalog/views.rs", "session/table.rs", "upstream/affinity.rs"]),
     ("futures_util", &["upstream", "front", "gateway"]),
     ("globset", &["protocol/pattern.rs", "catalog/merge.rs", "policy/grant.rs", "config/keys.rs"]),
     ("http", &["wire/error.rs", "upstream", "config/alias.rs"]),

@@ -236,6 +236,9 @@ impl Exchange {
                 let tools = script.tools.join(",");
                 self.result(&format!(r#"{{"tools":[{tools}]}}"#)).await
             }
+            "prompts/list" => self.result(r#"{"prompts":[]}"#).await,
+            "resources/list" => self.result(r#"{"resources":[]}"#).await,
+            "resources/templates/list" => self.result(r#"{"resourceTemplates":[]}"#).await,
             "tools/call" => self.result(r#"{"content":[{"type":"text","text":"done"}]}"#).await,
             "ping" => self.result("{}").await,
             _ => self.respond(202, &[], b"").await,

@@ -5,7 +5,7 @@ use crate::{
         listing::{Definition, Kind, Listing},
         name::{self, Alias},
         settings::{NameRules, Show},
-        view::Views,
+        views::Views,
     },
     protocol::{
         links::{self, Link},
@@ -316,24 +316,30 @@ mod tests {
     use super::{ShowRules, Source, merge, row};
     use crate::{
         catalog::{
-            listing::{self, Listing},
+            listing::{self, Kind, Listing},
             name::{self, Alias},
             settings::{NameRules, Show},
         },
         wire::raw::Raw,
     };
     use bytes::Bytes;
-    use proptest::{prop_assert_eq, proptest};
+    use proptest::{prop_assert, prop_assert_eq, proptest};
     use std::{
         collections::{BTreeMap, HashSet},
         sync::Arc,
     };
 
     fn listing(names: &[String]) -> Arc<Listing> {
-        let tools: Vec<_> =
-            names.iter().map(|name| serde_json::json!({"inputSchema": {}, "name": name})).collect();
-        let page = listing::read_page(&Raw::of(&serde_json::json!({"tools": tools}))).expect("a page");
-        Arc::new(Listing { tools: page.tools })
+        let mut listing = Listing::default();
+        for kind in Kind::ALL {
+            let items: Vec<_> = names
+                .iter()
+                .map(|name| serde_json::json!({"inputSchema": {}, kind.named_by(): name}))
+                .collect();
+            let page = listing::read_page(kind, &Raw::of(&serde_json::json!({kind.key(): items})));
+            *listing.of_mut(kind) = page.expect("a page").items;
+        }
+        Arc::new(listing)
     }
 
     fn source(names: &[String], show: &Show) -> Source {
@@ -367,41 +373,87 @@ mod tests {
         let short = name::public_name(&alias("db"), "pg.query", &rules);
         let names = ["pg.query".to_owned(), short["db-".len()..].to_owned()];
         let catalog = merge(&BTreeMap::from([(alias("db"), source(&names, &Show::default()))]), &rules);
-        assert_eq!(catalog.tools.len(), 2);
-        assert_eq!(&*catalog.tools[1].public, short.as_str());
-        assert_ne!(catalog.tools[0].public, catalog.tools[1].public);
-        assert_eq!(catalog.decisions.len(), 1);
+        for rows in [&catalog.tools, &catalog.prompts] {
+            assert_eq!(rows.len(), 2);
+            assert_eq!(&*rows[1].public, short.as_str());
+            assert_ne!(rows[0].public, rows[1].public);
+        }
+        assert_eq!(catalog.decisions.len(), 2, "for tools and for prompts: {:?}", catalog.decisions);
     }
 
     #[test]
     fn a_definition_keeps_every_byte_but_its_name() {
         let text =
             r#"{"tools":[ {"x-vendor" : [1.10, 1e2], "name":"a\u0062", "inputSchema":{"$ref":"x"}} ]}"#;
-        let page = listing::read_page(&Raw::parse(Bytes::from_static(text.as_bytes())).expect("JSON"))
-            .expect("a page");
-        assert_eq!(&*page.tools[0].native, "ab");
-        let row = row(&alias("db"), &page.tools[0], "ab", "db-ab");
+        let raw = Raw::parse(Bytes::from_static(text.as_bytes())).expect("JSON");
+        let page = listing::read_page(Kind::Tools, &raw).expect("a page");
+        assert_eq!(&*page.items[0].native, "ab");
+        let row = row(&alias("db"), &page.items[0], "ab", "db-ab", "db-ab");
         assert_eq!(
             row.merged.as_str(),
             r#"{"x-vendor" : [1.10, 1e2], "name":"db-ab", "inputSchema":{"$ref":"x"}}"#
         );
-        assert_eq!(row.own, page.tools[0].raw);
+        assert_eq!(row.own, page.items[0].raw);
+    }
+
+    #[test]
+    fn names_without_the_alias_where_nobody_else_is_meant() {
+        let bare = Show { prefix: false, ..Show::default() };
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let sources = BTreeMap::from([
+            (alias("db"), source(&names(&["query"]), &Show::default())),
+            (alias("down"), Source { listing: None, ..source(&[], &Show::default()) }),
+            (alias("one"), source(&names(&["query", "a.b", "db-query", "down-x", "one-query"]), &bare)),
+            (alias("two"), source(&names(&["query", "free"]), &bare)),
+        ]);
+        let catalog = merge(&sources, &NameRules::default());
+        let lines: Vec<_> =
+            catalog.tools.iter().map(|row| format!("{} {}", row.public, row.prefixed)).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        db-query db-query
+        query one-query
+        one-a_b_2e7336dc8e one-a_b_2e7336dc8e
+        one-db-query one-db-query
+        one-down-x one-down-x
+        one-one-query one-one-query
+        two-query two-query
+        free two-free
+        ");
+        insta::assert_snapshot!(catalog.decisions[..catalog.decisions.len() / 2].join("\n"), @r"
+        `db-query` of one begins like the names of db; it is shown as `one-db-query`
+        `down-x` of one begins like the names of down; it is shown as `one-down-x`
+        `one-query` of one is taken already; it is shown as `one-one-query`
+        `query` of two is taken already; it is shown as `two-query`
+        ");
     }
 
     proptest! {
         #[test]
         fn nothing_is_lost_and_public_names_are_unique(
             a in proptest::collection::hash_set("\\PC{1,80}", 0..20), b in proptest::collection::hash_set("[a-z._]{1,4}", 0..20),
+            c in proptest::collection::hash_set("([abc]-)?[a-z.]{1,2}", 0..20), prefix in proptest::array::uniform3(proptest::bool::ANY),
         ) {
-            let (a, b): (Vec<_>, Vec<_>) = (a.into_iter().collect(), b.into_iter().collect());
-            let sources = BTreeMap::from([
-                (alias("a"), source(&a, &Show::default())), (alias("b"), source(&b, &Show::default())),
-            ]);
+            let all: [Vec<String>; 3] = [a, b, c].map(|names| names.into_iter().collect());
+            let count = all.iter().map(Vec::len).sum::<usize>();
+            let sources: BTreeMap<_, _> = ["a", "b", "c"].iter().zip(&all).zip(prefix).map(|((name, names), prefix)| {
+                (alias(name), source(names, &Show { prefix, ..Show::default() }))
+            }).collect();
             let catalog = merge(&sources, &NameRules::default());
-            prop_assert_eq!(catalog.tools.len(), a.len() + b.len());
-            let names: HashSet<_> = catalog.tools.iter().map(|row| &row.public).collect();
-            prop_assert_eq!(names.len(), catalog.tools.len());
-            prop_assert_eq!(&catalog.tools, &merge(&sources, &NameRules::default()).tools);
+            for rows in [&catalog.tools, &catalog.prompts] {
+                prop_assert_eq!(rows.len(), count);
+                let names: HashSet<_> = rows.iter().map(|row| &row.public).collect();
+                prop_assert_eq!(names.len(), count);
+                let prefixed: HashSet<_> = rows.iter().map(|row| &row.prefixed).collect();
+                prop_assert_eq!(prefixed.len(), count);
+                for row in rows {
+                    let begins = format!("{}-", row.alias);
+                    prop_assert!(row.prefixed.starts_with(&begins));
+                    prop_assert!(row.public == row.prefixed || *row.public == *row.native);
+                }
+            }
+            prop_assert_eq!(catalog.resources.len(), count);
+            prop_assert_eq!(catalog.templates.len(), count);
+            prop_assert!(catalog.is_same(&merge(&sources, &NameRules::default())));
         }
     }
 }

@@ -10,3 +10,4 @@ pub mod settings;
 mod template;
 pub mod uris;
 pub mod view;
+mod views;

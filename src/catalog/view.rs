@@ -11,14 +11,13 @@ use crate::{
     protocol::links::Link,
     wire::{raw::Raw, splice::splice},
 };
-use dashmap::DashMap;
 use std::{
     borrow::Cow,
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 /// Which aliases an endpoint shows, and under which names.
@@ -81,20 +80,6 @@ struct Sheet {
     digest: OnceLock<u64>,
 }
 
-/// The views of a snapshot that were asked for; they go when the snapshot goes.
-#[derive(Debug, Default)]
-pub(in crate::catalog) struct Views {
-    /// Of endpoints that the configuration names: as many as it has keys and aliases.
-    lasting: DashMap<(u64, Scope), Arc<View>>,
-    /// Of subsets, which clients name: the last few, oldest first.
-    passing: Mutex<VecDeque<Passing>>,
-}
-
-type Passing = ((u64, Scope), Arc<View>);
-
-/// How many views of subsets are kept.
-const MOST_PASSING: usize = 16;
-
 // === impl Scope ===
 
 impl Scope {
@@ -120,34 +105,6 @@ impl Catalog {
         let view = Arc::new(View::new(self, scope, &allows));
         self.views.keep(key, view.clone());
         view
-    }
-}
-
-// === impl Views ===
-
-impl Views {
-    fn find(&self, key: &(u64, Scope)) -> Option<Arc<View>> {
-        if matches!(key.1, Scope::Some(_)) {
-            return self.passing().iter().find(|(known, _)| known == key).map(|(_, view)| view.clone());
-        }
-        self.lasting.get(key).map(|view| view.clone())
-    }
-
-    fn keep(&self, key: (u64, Scope), view: Arc<View>) {
-        if !matches!(key.1, Scope::Some(_)) {
-            self.lasting.insert(key, view);
-            return;
-        }
-        let mut passing = self.passing();
-        if passing.len() >= MOST_PASSING {
-            passing.pop_front();
-        }
-        passing.push_back((key, view));
-    }
-
-    fn passing(&self) -> MutexGuard<'_, VecDeque<Passing>> {
-        // No code that holds the lock can panic.
-        self.passing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -388,5 +345,125 @@ impl View {
 impl fmt::Debug for Allows<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Allows")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allows, Scope, View};
+    use crate::{
+        catalog::{
+            listing::{Kind, Listing, read_page},
+            merge::{Catalog, ShowRules, Source, merge},
+            name::Alias,
+            page,
+            settings::{NameRules, Show},
+        },
+        wire::raw::Raw,
+    };
+    use bytes::Bytes;
+    use std::{collections::BTreeMap, sync::Arc};
+
+    fn alias(text: &str) -> Alias {
+        Alias::parse(text, &NameRules::default()).expect("an alias")
+    }
+
+    fn catalog(sources: &[(&str, &[(Kind, String)])]) -> Catalog {
+        let source = |lists: &[(Kind, String)]| {
+            let mut listing = Listing::default();
+            for (kind, list) in lists {
+                let text = format!("{{\"{}\":[{list}]}}", kind.key());
+                let raw = Raw::parse(Bytes::from(text)).expect("JSON");
+                *listing.of_mut(*kind) = read_page(*kind, &raw).expect("a page").items;
+            }
+            let show = Arc::new(ShowRules::new(&Show::default()).expect("rules"));
+            Source { show, listing: Some(Arc::new(listing)) }
+        };
+        let sources: BTreeMap<_, _> =
+            sources.iter().map(|(name, lists)| (alias(name), source(lists))).collect();
+        merge(&sources, &NameRules::default())
+    }
+
+    fn view(catalog: &Catalog, scope: &Scope) -> Arc<View> {
+        catalog.view(0, scope, Allows { tool: &|_| true, alias: &|_| true })
+    }
+
+    #[test]
+    fn definitions_keep_every_byte_but_what_must_be_another() {
+        let lists = [
+            (Kind::Tools, r#"{"name" : "t","x":1.10,"_meta":{"ui":{ "resourceUri" :"ui:\u0061"},"ui/resourceUri":"ui:b"}}"#.into()),
+            (Kind::Prompts, r#"{ "name":"p", "_meta":{"ui":{"resourceUri":"ui:a"}}}"#.into()),
+            (Kind::Resources, r#"{"y":[ 1e2 ],"uri":"ui:\u0061" },{"uri":"ui:d"}"#.into()),
+            (Kind::Templates, r#"{"uriTemplate" :"ui:{x}","name":"uriTemplate"}"#.into()),
+        ];
+        let other = [(Kind::Resources, r#"{"uri":"ui:a"}"#.to_owned())];
+        let alone = catalog(&[("db", &lists), ("other", &[])]);
+        let both = catalog(&[("db", &lists), ("other", &other)]);
+        let text =
+            |view: &View| Kind::ALL.map(|kind| view.page(kind, None).expect("a page").to_string()).join("\n");
+        insta::assert_snapshot!(text(&view(&both, &Scope::All)), @r#"
+        {"tools":[{"name" : "db-t","x":1.10,"_meta":{"ui":{ "resourceUri" :"ui:db/a"},"ui/resourceUri":"ui:b"}}]}
+        {"prompts":[{ "name":"db-p", "_meta":{"ui":{"resourceUri":"ui:a"}}}]}
+        {"resources":[{"y":[ 1e2 ],"uri":"ui:db/a" },{"uri":"ui:d"},{"uri":"ui:other/a"}]}
+        {"resourceTemplates":[{"uriTemplate" :"ui:{x}","name":"uriTemplate"}]}
+        "#);
+        let unique = text(&view(&alone, &Scope::All));
+        assert_eq!(
+            unique.replace("db-t", "t").replace("db-p", "p"),
+            text(&view(&both, &Scope::One(alias("db"))))
+        );
+        // What another upstream claims changes what is seen of this one.
+        let changes = view(&alone, &Scope::All).changes(&view(&both, &Scope::All));
+        assert!(changes.tools && !changes.prompts && changes.resources);
+    }
+
+    #[test]
+    fn pages_are_a_partition_of_the_view() {
+        let count = 2 * page::PAGE + 1;
+        let lists = |name: &str| {
+            Kind::ALL.map(|kind| {
+                let item = |number: usize| format!(r#"{{"{}":"s:{name}{number}"}}"#, kind.named_by());
+                (kind, (0..count / 2).map(item).collect::<Vec<_>>().join(","))
+            })
+        };
+        let last = Kind::ALL.map(|kind| (kind, format!(r#"{{"{}":"s:x0"}}"#, kind.named_by())));
+        let all = catalog(&[("a", &lists("x")), ("b", &lists("y")), ("c", &last)]);
+        let view = view(&all, &Scope::All);
+        for kind in Kind::ALL {
+            let (mut items, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = view.page(kind, cursor.as_deref()).expect("a page");
+                let page: serde_json::Value = serde_json::from_str(page.as_str()).expect("JSON");
+                let page_items = page[kind.key()].as_array().expect("items");
+                assert!((1..=page::PAGE).contains(&page_items.len()));
+                items.extend(page_items.iter().map(|item| item[kind.named_by()].to_string()));
+                match page["nextCursor"].as_str() {
+                    Some(next) => cursor = Some(next.to_owned()),
+                    None => break,
+                }
+            }
+            assert_eq!(items.len(), count);
+            items.sort();
+            items.dedup();
+            assert_eq!(items.len(), count);
+            assert_eq!(view.page(kind, Some("no cursor")), None);
+            assert_eq!(view.page(kind, Some(&page::cursor_after("gone"))), None);
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_in_no_list() {
+        let lists = Kind::ALL.map(|kind| (kind, format!(r#"{{"{}":"s:{{x}}"}}"#, kind.named_by())));
+        let all = catalog(&[("a", &lists), ("b", &lists)]);
+        let allows = Allows { tool: &|row| row.alias.as_str() == "a", alias: &|alias| alias.as_str() == "b" };
+        let view = all.view(0, &Scope::All, allows);
+        assert_eq!((view.len(), view.is_empty()), (1, false));
+        assert!(view.tool("a-s__x__a8a6ab5bcd").is_none() && view.aliases() == [alias("b")]);
+        assert_eq!(
+            view.page(Kind::Resources, None).expect("a page").as_str(),
+            r#"{"resources":[{"uri":"s:{x}"}]}"#
+        );
+        let own = all.view(0, &Scope::One(alias("b")), Allows { tool: &|_| true, alias: &|_| true });
+        assert!(own.tool("s:{x}").is_some() && own.prompt("s:{x}").is_some() && own.prompt("b-x").is_none());
     }
 }

@@ -193,6 +193,7 @@ pub(crate) struct AliasDraft {
     pub(crate) max_sessions: Option<Count>,
     /// Whether the names of its tools and prompts begin with the alias where several upstreams are seen at once:
     /// `true` (the default), or `false` to show them without it wherever the name is legal and free.
+    #[schemars(extend("x-expected" = "`true` or `false`"))]
     pub(crate) prefix: Option<bool>,
     /// Which tools are shown, and how they are called.
     pub(crate) tools: ToolsDraft,

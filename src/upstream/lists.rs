@@ -64,8 +64,8 @@ pub(crate) async fn read(
             continue;
         }
         let after = settings.timeouts.list.saturating_mul(MOST_WAITS);
-        let late = Err(Failed::Fault(Fault::Timeout { step: steps(kind).1, after }));
-        let fault = match timeout(after, reading.pages(kind)).await.unwrap_or(late) {
+        let overdue = Err(Failed::Fault(Fault::Timeout { step: steps(kind).1, after }));
+        let fault = match timeout(after, reading.pages(kind)).await.unwrap_or(overdue) {
             Ok(items) => {
                 *listing.of_mut(kind) = items;
                 continue;
