@@ -86,8 +86,11 @@ fn plan(variables: &[(&str, &str)]) -> Result<Config, Findings> {
 fn the_plan_loads_as_it_is_written() {
     let config = plan(&[("LITELLM_MASTER_KEY", "sk-master"), ("LITELLM_DATABASE_URL", "postgresql://db")])
         .expect("the plan's file");
-    let aliases: Vec<String> =
-        config.aliases.iter().map(|alias| format!("{} {}", alias.alias, alias.upstream.url)).collect();
+    let aliases: Vec<String> = config
+        .aliases
+        .iter()
+        .map(|alias| format!("{} {}", alias.alias, alias.upstream.target.url().expect("an address")))
+        .collect();
     assert_eq!(
         aliases,
         [

@@ -109,7 +109,7 @@ impl Add {
         match transport {
             Some(Transport::Sse) => text.push_str("transport: sse\n"),
             Some(Transport::Http) => text.push_str("transport: http\n"),
-            Some(Transport::Auto) | None => {}
+            Some(Transport::Auto | Transport::Stdio) | None => {}
         }
         if let Some(description) = &self.description {
             let _ = writeln!(text, "description: {}", quoted(description));

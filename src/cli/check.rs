@@ -87,7 +87,11 @@ fn describe(alias: &AliasConfig) -> String {
         Credential::BearerFile(_) => ", bearer token from a file",
         Credential::Basic { .. } => ", user and password",
     };
-    format!("{}: {} ({transport}{credential})", alias.alias, shown(&alias.upstream.url))
+    format!(
+        "{}: {} ({transport}{credential})",
+        alias.alias,
+        alias.upstream.target.url().map_or_else(String::new, shown)
+    )
 }
 
 /// An address without its query, in which tokens may stand.

@@ -2,7 +2,9 @@
 
 use crate::{
     protocol::{call::Lane, handshake::Welcome},
-    upstream::{fault::Fault, http::HttpLink, settings::Transport, sink::Sink, sse::SseLink},
+    upstream::{
+        fault::Fault, http::HttpLink, settings::Transport, sink::Sink, sse::SseLink, stdio::StdioLink,
+    },
     wire::message::Answer,
 };
 use bytes::Bytes;
@@ -22,6 +24,7 @@ pub(crate) struct Link {
 enum Wire {
     Http(Arc<HttpLink>),
     Sse(SseLink),
+    Stdio(StdioLink),
 }
 
 // === impl Link ===
@@ -41,11 +44,17 @@ impl Link {
         Self { welcome: Arc::new(welcome), wire: Wire::Sse(link), _listener: None }
     }
 
+    /// A session with a child process.
+    pub(crate) fn stdio(welcome: Welcome, link: StdioLink) -> Self {
+        Self { welcome: Arc::new(welcome), wire: Wire::Stdio(link), _listener: None }
+    }
+
     /// The transport that it is.
     pub(crate) fn transport(&self) -> Transport {
         match self.wire {
             Wire::Http(_) => Transport::Http,
             Wire::Sse(_) => Transport::Sse,
+            Wire::Stdio(_) => Transport::Stdio,
         }
     }
 
@@ -53,7 +62,7 @@ impl Link {
     pub(crate) fn has_session(&self) -> bool {
         match &self.wire {
             Wire::Http(link) => link.has_session(),
-            Wire::Sse(_) => true,
+            Wire::Sse(_) | Wire::Stdio(_) => true,
         }
     }
 
@@ -62,6 +71,7 @@ impl Link {
         match &self.wire {
             Wire::Http(link) => link.show(text),
             Wire::Sse(link) => link.show(text),
+            Wire::Stdio(link) => link.show(text),
         }
     }
 
@@ -70,6 +80,7 @@ impl Link {
         match &self.wire {
             Wire::Http(_) => None,
             Wire::Sse(link) => link.ended(),
+            Wire::Stdio(link) => link.ended(),
         }
     }
 
@@ -84,6 +95,7 @@ impl Link {
         match &self.wire {
             Wire::Http(link) => link.request(lane, id, body, sink.as_deref()).await,
             Wire::Sse(link) => link.request(lane, id, body, sink).await,
+            Wire::Stdio(link) => link.request(id, body, sink).await,
         }
     }
 
@@ -92,22 +104,26 @@ impl Link {
         match &self.wire {
             Wire::Http(link) => link.notify(lane, body).await,
             Wire::Sse(link) => link.notify(lane, body).await,
+            Wire::Stdio(link) => link.notify(body).await,
         }
     }
 
-    /// Listens for what the upstream says by itself, until that ends. HTTP+SSE listens all the time, so that
-    /// there it only waits for the end.
+    /// Listens for what the upstream says by itself, until that ends. HTTP+SSE and processes are listened to all the
+    /// time, so that there it only waits for the end.
     pub(crate) async fn listen(&self, lane: Lane) -> Result<(), Fault> {
         match &self.wire {
             Wire::Http(link) => link.listen(lane, link.subscribe(lane).await?, None).await,
             Wire::Sse(link) => Err(link.wait_end().await),
+            Wire::Stdio(link) => Err(link.wait_end().await),
         }
     }
 
     /// Ends the session.
     pub(crate) async fn close(&self, lane: Lane) {
-        if let Wire::Http(link) = &self.wire {
-            link.close(lane).await;
+        match &self.wire {
+            Wire::Http(link) => link.close(lane).await,
+            Wire::Sse(_) => {}
+            Wire::Stdio(link) => link.close().await,
         }
     }
 }

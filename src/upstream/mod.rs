@@ -7,15 +7,19 @@ mod affinity;
 mod ask;
 mod fault;
 mod http;
+mod keeper;
 mod link;
 mod lists;
 mod net;
 mod open;
 mod pending;
+mod process;
 pub mod settings;
 mod signals;
 mod sink;
 mod sse;
+mod stderr;
+mod stdio;
 mod supervisor;
 mod words;
 
@@ -56,7 +60,9 @@ use uuid::Uuid;
 
 pub use affinity::Caller;
 pub use fault::Fault;
+pub use keeper::keep;
 pub use net::Net;
+pub use process::KEEPER;
 
 /// The handle of one upstream.
 #[derive(Clone, Debug)]
@@ -250,6 +256,11 @@ impl Upstream {
     pub async fn close(&self, lane: Lane) {
         let links = self.0.sessions.take_all();
         futures_util::future::join_all(links.iter().map(|link| link.close(lane))).await;
+        drop(links);
+        // The supervisor's own process and those of ended clients may still be about to end.
+        let processes = self.0.net.processes();
+        processes.close();
+        processes.wait().await;
     }
 }
 
