@@ -155,6 +155,9 @@ impl Settings {
     /// The default of [`Settings::max_sessions`] where each session is a process.
     pub const MAX_PROCESSES: usize = 32;
 
+    /// The default of [`Timeouts::connect`] for a process: what starts it may have to download it first.
+    pub const START: Duration = Duration::from_mins(1);
+
     /// Everything at its default but the address.
     pub fn new(url: Url) -> Self {
         Self::of(Target::Http(url), Transport::Auto, Self::MAX_SESSIONS)
@@ -162,7 +165,9 @@ impl Settings {
 
     /// Everything at its default but the command.
     pub fn stdio(command: Command) -> Self {
-        Self::of(Target::Stdio(command), Transport::Stdio, Self::MAX_PROCESSES)
+        let mut settings = Self::of(Target::Stdio(command), Transport::Stdio, Self::MAX_PROCESSES);
+        settings.timeouts.connect = Self::START;
+        settings
     }
 
     fn of(target: Target, transport: Transport, max_sessions: usize) -> Self {
