@@ -53,6 +53,7 @@ fn messages(result: Result<Config, Findings>) -> String {
 #[case("tag")]
 #[case("mixed")]
 #[case("litellm")]
+#[case("commands")]
 #[case("folder/trunkline")]
 #[case("missing-folder")]
 #[case("no-such-file")]

@@ -115,7 +115,7 @@ async fn a_process_that_ends_during_a_call_answers_it_and_is_started_again() {
 }
 
 #[tokio::test]
-async fn a_process_that_died_between_calls_costs_the_next_one_nothing() {
+async fn a_process_that_died_between_calls_is_replaced() {
     let gateway = ready(&[]).await;
     let session = Session::open(&gateway, "/mcp").await;
     let first = pid(&session).await;

@@ -66,7 +66,10 @@ fn answer(message: &Value) -> Value {
 fn call(params: &Value) -> String {
     match params["name"].as_str() {
         Some("pid") => std::process::id().to_string(),
-        Some("env") => std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect(),
+        Some("env") => {
+            let lines: Vec<_> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+            lines.join("\n")
+        }
         // One in our process group, and one that left it, as browsers do.
         Some("family") => format!("{} {}", started(false), started(true)),
         Some("die") => {
@@ -74,7 +77,7 @@ fn call(params: &Value) -> String {
             exit(3);
         }
         Some("flood") => loop {
-            io::stdout().write_all(&[b'x'; 65536]).unwrap_or_else(|_| exit(4));
+            io::stdout().write_all(&vec![b'x'; 65536]).unwrap_or_else(|_| exit(4));
         },
         Some("mutter") => {
             (0..1000).for_each(|line| eprintln!("muttering {line}"));

@@ -221,7 +221,12 @@ mod tests {
             ..add
         };
         let text = add.text(Some(Transport::Stdio));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        command: "npx"
+        args: ["-y", "a \"b\""]
+        env:
+          "KEY": "${TOKEN}="
+        "#);
         check_alias(Path::new("aliases/db.yaml"), &text, &names, &environment).expect("an alias file");
     }
 }

@@ -11,7 +11,7 @@ use crate::upstream::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 use rustix::process::{Pid, Signal, kill_process_group};
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use std::{
     ffi::OsString,
     io,
@@ -250,7 +250,7 @@ impl Lines {
 fn keeper(command: &Command) -> std::process::Command {
     let mut keeper = std::process::Command::new(&command.keeper);
     keeper.args([KEEPER, "--grace-ms", &command.grace.as_millis().to_string(), "--", &command.program]);
-    keeper.args(command.args.iter().map(|arg| arg.expose_secret()));
+    keeper.args(command.args.iter().map(ExposeSecret::expose_secret));
     keeper.env_clear().envs(inherited());
     keeper.envs(command.env.iter().map(|(name, value)| (name, value.expose_secret())));
     if let Some(folder) = &command.cwd {
@@ -313,4 +313,20 @@ fn line(message: &Bytes) -> Bytes {
     }
     line.extend_from_slice(b"\n");
     line.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use bytes::Bytes;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("{}", "{}\n")]
+    #[case("{\r\n\t\"a\":\n\n1}\n", "{  \t\"a\":  1} \n")]
+    #[case(r#"{"a":"\n"}"#, "{\"a\":\"\\n\"}\n")]
+    #[case("\n", " \n")]
+    fn a_message_is_one_line(#[case] message: &'static str, #[case] expected: &str) {
+        assert_eq!(line(&Bytes::from_static(message.as_bytes())), expected);
+    }
 }
