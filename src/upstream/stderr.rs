@@ -95,11 +95,16 @@ impl Stderr {
         *self.last_words.line() = Some(text);
     }
 
-    /// Says how many lines were left out.
+    /// Says how many lines were left out, and the last of them, which may be why the process ended.
     fn confess(&mut self) {
         let left_out = std::mem::take(&mut self.room.left_out);
         if left_out > 0 {
-            tracing::info!(alias = self.alias, left_out, "stderr: too many lines; some were left out");
+            let last = self.last_words.line().clone().unwrap_or_default();
+            tracing::info!(
+                alias = self.alias,
+                left_out,
+                "stderr: some lines were left out, the last of them: {last}"
+            );
         }
     }
 }
