@@ -53,6 +53,7 @@ fn messages(result: Result<Config, Findings>) -> String {
 #[case("tag")]
 #[case("mixed")]
 #[case("litellm")]
+#[case("commands")]
 #[case("folder/trunkline")]
 #[case("missing-folder")]
 #[case("no-such-file")]
@@ -86,8 +87,11 @@ fn plan(variables: &[(&str, &str)]) -> Result<Config, Findings> {
 fn the_plan_loads_as_it_is_written() {
     let config = plan(&[("LITELLM_MASTER_KEY", "sk-master"), ("LITELLM_DATABASE_URL", "postgresql://db")])
         .expect("the plan's file");
-    let aliases: Vec<String> =
-        config.aliases.iter().map(|alias| format!("{} {}", alias.alias, alias.upstream.url)).collect();
+    let aliases: Vec<String> = config
+        .aliases
+        .iter()
+        .map(|alias| format!("{} {}", alias.alias, alias.upstream.target.url().expect("an address")))
+        .collect();
     assert_eq!(
         aliases,
         [

@@ -15,6 +15,7 @@ mod life;
 mod lists;
 mod resilience;
 mod scopes;
+mod stdio;
 mod transports;
 mod upstream_life;
 mod upstream_sessions;

@@ -31,6 +31,9 @@ mod threads;
 
 pub use threads::serve;
 
+/// How long the good-bye may take: a process has two seconds to end by itself, and two more after a signal.
+const FAREWELL: Duration = Duration::from_secs(6);
+
 /// A gateway that was built: its upstreams are being reached for, and its fronts can be put on listeners.
 #[derive(Debug)]
 pub struct Gateway {
@@ -116,8 +119,8 @@ impl Gateway {
             let upstreams: Vec<_> = self.relay.upstreams().cloned().collect();
             futures_util::future::join_all(upstreams.iter().map(|upstream| upstream.close(Lane(0)))).await;
         };
-        // Upstreams that do not answer must not hold up the end.
-        if timeout(Duration::from_secs(3), farewell).await.is_err() {
+        // Upstreams that do not answer must not hold up the end; the keepers of processes go on without us.
+        if timeout(FAREWELL, farewell).await.is_err() {
             tracing::debug!("some upstream sessions could not be ended in time");
         }
     }

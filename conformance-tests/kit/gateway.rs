@@ -60,9 +60,13 @@ impl Setup {
         self.alias_at(name, &fake.url(), change)
     }
 
-    pub(crate) fn alias_at(mut self, name: &str, url: &str, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn alias_at(self, name: &str, url: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut upstream = Settings::new(url.parse().expect("an address"));
         change(&mut upstream);
+        self.alias_of(name, upstream)
+    }
+
+    pub(crate) fn alias_of(mut self, name: &str, upstream: Settings) -> Self {
         let alias = Alias::parse(name, &self.config.names).expect("an alias");
         self.config.aliases.push(AliasConfig {
             alias,

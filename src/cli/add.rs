@@ -24,7 +24,14 @@ pub(super) struct Add {
     /// The short public name: letters, digits and `_`.
     alias: String,
     /// The upstream's MCP endpoint, such as `http://localhost:8000/sse`.
-    url: Url,
+    #[arg(required_unless_present = "command", conflicts_with = "command")]
+    url: Option<Url>,
+    /// The program to start as the upstream, and its arguments: `trunkline add time -- uvx mcp-server-time`.
+    #[arg(last = true, conflicts_with_all = ["bearer", "header", "transport"])]
+    command: Vec<String>,
+    /// A variable of the program's environment; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "command")]
+    env: Vec<(String, String)>,
     /// The token that the upstream wants; '${VAR}' is written as it is and read when the gateway starts.
     #[arg(long, value_name = "TOKEN")]
     bearer: Option<String>,
@@ -54,6 +61,11 @@ enum Spoken {
 fn header(text: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = text.split_once(':').context("a header is NAME:VALUE")?;
     Ok((name.trim().into(), value.trim().into()))
+}
+
+fn variable(text: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = text.split_once('=').context("a variable is NAME=VALUE")?;
+    Ok((name.into(), value.into()))
 }
 
 impl Add {
@@ -88,28 +100,45 @@ impl Add {
 
     /// The transport that works; `None` if nothing does and that does not matter.
     fn look(&self, alias: &AliasConfig) -> anyhow::Result<Option<Transport>> {
+        let name = match (&self.url, self.command.first()) {
+            (Some(url), _) => url.as_str(),
+            (None, Some(program)) => program,
+            (None, None) => &self.alias,
+        };
         match runtime()?.block_on(upstream::probe(&alias.upstream)) {
             Ok((offer, listing)) => {
-                complain(&format!("{}: {} tools", self.url, listing.tools.len()));
+                complain(&format!("{name}: {} tools", listing.tools.len()));
                 Ok(Some(offer.transport))
             }
             Err(fault) if self.force => {
-                complain(&format!("{}: {fault}", self.url));
+                complain(&format!("{name}: {fault}"));
                 Ok(None)
             }
-            Err(fault) => bail!("{}: {fault}; --force writes the alias file all the same", self.url),
+            Err(fault) => bail!("{name}: {fault}; --force writes the alias file all the same"),
         }
     }
 
     /// The alias file. JSON strings are YAML strings.
     fn text(&self, transport: Option<Transport>) -> String {
         let quoted = |text: &str| Value::from(text).to_string();
-        let mut text = format!("url: {}\n", quoted(self.url.as_str()));
+        let mut text = String::new();
         // Writing to a String cannot fail.
+        if let Some(url) = &self.url {
+            let _ = writeln!(text, "url: {}", quoted(url.as_str()));
+        }
+        if let Some((program, args)) = self.command.split_first() {
+            let _ = writeln!(text, "command: {}", quoted(program));
+            let args: Vec<_> = args.iter().map(|arg| quoted(arg)).collect();
+            let _ = writeln!(text, "args: [{}]", args.join(", "));
+        }
+        for (index, (name, value)) in self.env.iter().enumerate() {
+            let head = if index == 0 { "env:\n" } else { "" };
+            let _ = writeln!(text, "{head}  {}: {}", quoted(name), quoted(value));
+        }
         match transport {
             Some(Transport::Sse) => text.push_str("transport: sse\n"),
             Some(Transport::Http) => text.push_str("transport: http\n"),
-            Some(Transport::Auto) | None => {}
+            Some(Transport::Auto | Transport::Stdio) | None => {}
         }
         if let Some(description) = &self.description {
             let _ = writeln!(text, "description: {}", quoted(description));
@@ -139,7 +168,7 @@ impl Add {
             options.create_new(true);
         }
         // Secrets are nobody else's business.
-        if self.bearer.is_some() || !self.header.is_empty() {
+        if self.bearer.is_some() || !self.header.is_empty() || !self.command.is_empty() {
             options.mode(0o600);
         }
         options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(at)
@@ -148,7 +177,7 @@ impl Add {
 
 #[cfg(test)]
 mod tests {
-    use super::{Add, header};
+    use super::{Add, header, variable};
     use crate::{
         catalog::settings::NameRules, cli::ConfigFile, config::check_alias, upstream::settings::Transport,
     };
@@ -159,7 +188,9 @@ mod tests {
     fn the_file_is_what_was_asked_for() {
         let add = Add {
             alias: "db".into(),
-            url: Url::parse("http://localhost:8000/sse").expect("an address"),
+            url: Some(Url::parse("http://localhost:8000/sse").expect("an address")),
+            command: Vec::new(),
+            env: Vec::new(),
             bearer: Some("${TOKEN}".into()),
             header: vec![header("X-Odd: a \"b\": c").expect("a header")],
             transport: None,
@@ -179,6 +210,23 @@ mod tests {
         "#);
         let environment = [("TOKEN", "t")].into_iter().collect();
         let names = NameRules::default();
+        check_alias(Path::new("aliases/db.yaml"), &text, &names, &environment).expect("an alias file");
+        let add = Add {
+            url: None,
+            command: ["npx", "-y", "a \"b\""].map(str::to_owned).into(),
+            env: vec![variable("KEY=${TOKEN}=").expect("a variable")],
+            bearer: None,
+            header: Vec::new(),
+            description: None,
+            ..add
+        };
+        let text = add.text(Some(Transport::Stdio));
+        insta::assert_snapshot!(text, @r#"
+        command: "npx"
+        args: ["-y", "a \"b\""]
+        env:
+          "KEY": "${TOKEN}="
+        "#);
         check_alias(Path::new("aliases/db.yaml"), &text, &names, &environment).expect("an alias file");
     }
 }

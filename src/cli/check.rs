@@ -3,7 +3,7 @@
 use crate::{
     cli::{ConfigFile, complain, say},
     config::{AliasConfig, Config, Overrides},
-    upstream::settings::Credential,
+    upstream::settings::{Credential, Target},
 };
 use clap::Args;
 use std::{fmt::Write as _, process::ExitCode};
@@ -87,7 +87,13 @@ fn describe(alias: &AliasConfig) -> String {
         Credential::BearerFile(_) => ", bearer token from a file",
         Credential::Basic { .. } => ", user and password",
     };
-    format!("{}: {} ({transport}{credential})", alias.alias, shown(&alias.upstream.url))
+    let target = match &alias.upstream.target {
+        Target::Http(url) => shown(url),
+        // Arguments may be secret.
+        Target::Stdio(command) if command.args.is_empty() => command.program.clone(),
+        Target::Stdio(command) => format!("{} …", command.program),
+    };
+    format!("{}: {target} ({transport}{credential})", alias.alias)
 }
 
 /// An address without its query, in which tokens may stand.

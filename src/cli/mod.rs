@@ -8,12 +8,16 @@ mod call;
 mod check;
 mod client;
 mod health;
+mod keep;
 mod litellm_flags;
 mod remote;
 mod serve;
 mod tools;
 
-use crate::config::{Config, Environment, Findings, Overrides, load};
+use crate::{
+    config::{Config, Environment, Findings, Overrides, load},
+    upstream,
+};
 use clap::{Args, Parser, Subcommand};
 use std::{
     ffi::OsString,
@@ -51,6 +55,8 @@ enum Command {
     Healthcheck(health::Healthcheck),
     /// Print the configuration that a client needs to use this gateway.
     Client(client::Client),
+    #[command(name = upstream::KEEPER, hide = true)]
+    Keep(keep::Keep),
 }
 
 /// Which configuration.
@@ -75,6 +81,8 @@ impl Cli {
             Some(Command::Call(call)) => (call.run(), 2),
             Some(Command::Healthcheck(health)) => (health.run(), 1),
             Some(Command::Client(client)) => (client.run(), 1),
+            // As a shell says that it found no program.
+            Some(Command::Keep(keep)) => (keep.run(), 127),
         };
         match result {
             Ok(code) => code,

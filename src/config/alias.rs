@@ -3,6 +3,7 @@
 use crate::{
     catalog::{name::Alias, settings::Show},
     config::{
+        command,
         document::Document,
         draft::{
             AliasDraft, AliasTimeoutsDraft, ArgumentsDraft, AuthDraft, ResultsDraft, SessionDraft,
@@ -13,7 +14,7 @@ use crate::{
         place::Place,
     },
     relay::settings::{Arguments, Results, Validation},
-    upstream::settings::{Credential, SessionMode, Settings, Timeouts, Transport},
+    upstream::settings::{Credential, SessionMode, Settings, Target, Timeouts, Transport},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -71,22 +72,30 @@ pub(crate) fn check(
     origin: &Origin<'_>,
     report: &mut Report,
 ) -> Option<AliasConfig> {
-    let url = draft.url.as_deref().and_then(|url| address(url, origin, report));
+    let target = command::target(&alias, &draft, origin, report);
     let headers = headers(&draft.headers, origin, report);
     let credential = credential(draft.auth, &headers, origin, report);
     let mut show = show(draft.description, draft.tools, origin, report);
     show.prefix = draft.prefix.unwrap_or(show.prefix);
     let validation = validation(draft.validation);
-    let mut upstream = Settings::new(url?);
+    let mut upstream = match target? {
+        Target::Http(url) => Settings::new(url),
+        Target::Stdio(command) => Settings::stdio(command),
+    };
+    let first = upstream.timeouts.connect;
     upstream.headers = headers;
     upstream.credential = credential;
     upstream.timeouts = timeouts(&draft.timeouts, &origin.timeouts);
+    if draft.timeouts.connect.is_none() && origin.timeouts.connect == Timeouts::default().connect {
+        upstream.timeouts.connect = first;
+    }
     upstream.max_message = draft.max_message.map_or(Settings::MAX_MESSAGE, |size| size.0);
-    upstream.max_sessions = draft.max_sessions.map_or(Settings::MAX_SESSIONS, |count| count.0);
+    upstream.max_sessions = draft.max_sessions.map_or(upstream.max_sessions, |count| count.0);
     upstream.transport = match draft.transport {
-        None | Some(TransportDraft::Auto) => Transport::Auto,
+        None | Some(TransportDraft::Auto) => upstream.transport,
         Some(TransportDraft::Sse) => Transport::Sse,
         Some(TransportDraft::Http) => Transport::Http,
+        Some(TransportDraft::Stdio) => Transport::Stdio,
     };
     upstream.session = match draft.session {
         None | Some(SessionDraft::Auto) => SessionMode::Auto,
@@ -121,7 +130,7 @@ fn timeouts(draft: &AliasTimeoutsDraft, defaults: &Timeouts) -> Timeouts {
     }
 }
 
-fn address(text: &str, origin: &Origin<'_>, report: &mut Report) -> Option<Url> {
+pub(crate) fn address(text: &str, origin: &Origin<'_>, report: &mut Report) -> Option<Url> {
     let place = origin.place.key("url");
     let expected = "an address such as `http://host:8000/mcp`";
     let Some(mut url) = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else {

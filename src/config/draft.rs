@@ -167,13 +167,26 @@ pub(crate) enum FormatDraft {
 /// Placeholders are as in `trunkline.yaml`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["url"]))]
+#[schemars(extend("oneOf" = [{"required": ["url"]}, {"required": ["command"]}]))]
 #[schemars(title = "aliases/<alias>.yaml")]
 pub(crate) struct AliasDraft {
-    /// The upstream's MCP endpoint, such as `http://mcp-postgresql:8000/sse`.
+    /// The upstream's MCP endpoint, such as `http://mcp-postgresql:8000/sse`. Either this or `command`.
     #[schemars(with = "String", extend("x-expected" = "an address such as `http://host:8000/mcp`"))]
     pub(crate) url: Option<String>,
-    /// What the upstream speaks: `sse` (HTTP+SSE of 2024-11-05), `http` (streamable HTTP), or `auto` (the default).
+    /// The program to run as the upstream, which speaks MCP on its standard streams: a path, or a name to be looked
+    /// for in `PATH`. No shell is between; each session is a process.
+    #[schemars(with = "String")]
+    pub(crate) command: Option<String>,
+    /// The arguments of `command`.
+    pub(crate) args: Vec<String>,
+    /// Variables of its environment. Of the gateway's own it gets HOME, LANG, LANGUAGE, LC_*, LOGNAME, PATH, SHELL,
+    /// TERM, TMPDIR, TZ, USER and XDG_*, and no other.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(crate) env: BTreeMap<String, SecretString>,
+    /// The folder that it runs in, relative to this file. Default: the gateway's own.
+    pub(crate) cwd: Option<String>,
+    /// What the upstream speaks: `sse` (HTTP+SSE of 2024-11-05), `http` (streamable HTTP), `stdio` (which a `command`
+    /// always does), or `auto` (the default).
     pub(crate) transport: Option<TransportDraft>,
     /// What it is, for people.
     pub(crate) description: Option<String>,
@@ -183,13 +196,13 @@ pub(crate) struct AliasDraft {
     /// What the gateway shows the upstream to be let in: one of `bearer`, `bearer_file` and `basic`.
     pub(crate) auth: AuthDraft,
     /// Which upstream session serves which caller: `shared` by all, one per `client` session, one per `key`, or
-    /// `auto` (the default): per client if the upstream keeps sessions, else shared.
+    /// `auto` (the default): per client if the upstream keeps sessions (a process does), else shared.
     pub(crate) session: Option<SessionDraft>,
     /// How long everything may take with this upstream; defaults are in `trunkline.yaml`.
     pub(crate) timeouts: AliasTimeoutsDraft,
     /// The largest message that is read from this upstream. Default `32MiB`.
     pub(crate) max_message: Option<Size>,
-    /// The most sessions with this upstream at once. Default 256.
+    /// The most sessions with this upstream at once. Default 256, and 32 where each of them is a process.
     pub(crate) max_sessions: Option<Count>,
     /// Whether the names of its tools and prompts begin with the alias where several upstreams are seen at once:
     /// `true` (the default), or `false` to show them without it wherever the name is legal and free.
@@ -253,6 +266,7 @@ pub(crate) enum TransportDraft {
     Auto,
     Sse,
     Http,
+    Stdio,
 }
 
 /// Which upstream session serves which caller.

@@ -204,7 +204,6 @@ pub(crate) const SERVER: Table = &[
     ),
     (&["extra_headers"], "headers of clients are not passed on to upstreams by this version"),
     (&["env_vars"], "not read: placeholders are filled from the environment of this process"),
-    (&["env", "args"], "this version starts no processes"),
     (
         &[
             "oauth2_flow",

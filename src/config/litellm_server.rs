@@ -27,6 +27,8 @@ pub(crate) const SERVED: &[&str] = &[
     "disallowed_tools",
     "timeout",
     "command",
+    "args",
+    "env",
     "spec_path",
 ];
 
@@ -103,13 +105,6 @@ fn legal(import: &mut Import<'_>, place: &Place, name: &str) -> String {
 fn server(import: &mut Import<'_>, place: &Place, name: &str, alias: &str) -> Option<AliasDraft> {
     let map = import.map(place);
     let transport = import.text(&place.key("transport")).map(|text| text.to_ascii_lowercase());
-    if map.contains_key("command") || transport.as_deref() == Some("stdio") {
-        import.note(
-            place,
-            format!("`{name}` is NOT served: this version starts no processes; put a bridge to HTTP in front of it"),
-        );
-        return None;
-    }
     if map.contains_key("spec_path") {
         import.note(
             place,
@@ -117,12 +112,22 @@ fn server(import: &mut Import<'_>, place: &Place, name: &str, alias: &str) -> Op
         );
         return None;
     }
-    let mut draft = AliasDraft { url: import.text(&place.key("url")), ..AliasDraft::default() };
-    if place.key("url").resolve(import.document.raw()).is_none() {
-        import.report.wrong(import.document, &place.key("url"), "an address such as `http://host:8000/mcp`");
+    let mut draft = AliasDraft::default();
+    let is_process = match transport.as_deref() {
+        Some(transport) => transport == "stdio",
+        None => map.contains_key("command") && !map.contains_key("url"),
+    };
+    if is_process {
+        process(import, place, &mut draft);
+    } else {
+        draft.url = import.text(&place.key("url"));
+        for name in ["command", "args", "env"].into_iter().filter(|name| map.contains_key(*name)) {
+            import.note(&place.key(name), "not used, since the server is reached by its url");
+        }
     }
     draft.transport = match transport.as_deref() {
         None => None,
+        Some("stdio") => Some(TransportDraft::Stdio),
         Some("sse") => Some(TransportDraft::Sse),
         Some("http" | "streamable_http" | "streamable-http" | "streamablehttp") => Some(TransportDraft::Http),
         Some(_) => {
@@ -131,19 +136,43 @@ fn server(import: &mut Import<'_>, place: &Place, name: &str, alias: &str) -> Op
         }
     };
     draft.description = import.text(&place.key("description"));
-    for header in import.map(&place.key("static_headers")).keys() {
-        if let Some(value) = import.text(&place.key("static_headers").key(header)) {
-            draft.headers.insert(header.clone(), value.into());
-        }
+    if !is_process {
+        headers(import, place, &mut draft);
+        credential(import, place, &mut draft);
     }
     draft.timeouts.call =
         import.number(&place.key("timeout")).map(|seconds| Time(Duration::from_secs_f64(seconds)));
-    credential(import, place, &mut draft);
     tools(import, place, &[alias, name], &mut draft);
     for name in map.keys().filter(|name| !SERVED.contains(&name.as_str())) {
         import.note(&place.key(name), said(SERVER, name).unwrap_or(UNKNOWN));
     }
     Some(draft)
+}
+
+/// A server that is a process.
+fn process(import: &mut Import<'_>, place: &Place, draft: &mut AliasDraft) {
+    draft.command = import.text(&place.key("command"));
+    draft.args = import.texts(&place.key("args")).unwrap_or_default();
+    let at = place.key("env");
+    for variable in import.map(&at).keys() {
+        if let Some(value) = import.text(&at.key(variable)) {
+            draft.env.insert(variable.clone(), value.into());
+        }
+    }
+    for name in ["url", "static_headers", "auth_type", "auth_value", "authentication_token"] {
+        if place.key(name).resolve(import.document.value()).is_some() {
+            import.note(&place.key(name), "not used, since the server is a process");
+        }
+    }
+}
+
+fn headers(import: &mut Import<'_>, place: &Place, draft: &mut AliasDraft) {
+    let at = place.key("static_headers");
+    for header in import.map(&at).keys() {
+        if let Some(value) = import.text(&at.key(header)) {
+            draft.headers.insert(header.clone(), value.into());
+        }
+    }
 }
 
 /// LiteLLM's ways to be let in at an upstream.

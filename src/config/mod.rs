@@ -7,6 +7,7 @@
 
 mod alias;
 mod checked;
+mod command;
 mod document;
 mod draft;
 mod finding;

@@ -30,6 +30,7 @@ const SECRETS: &[&str] = &[
     "database_url",
     "client_secret",
     "env",
+    "args",
     "environment_variables",
 ];
 

@@ -51,7 +51,9 @@ pub(crate) fn read<T: JsonSchema + DeserializeOwned + Default>(
             }
             _ => false,
         };
-        if is_told {
+        // Which keys go together is judged where the words for it are.
+        let is_choice = matches!(error.kind(), Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. });
+        if is_told || is_choice {
             continue;
         }
         describe(document, &schema, &error, &place, report);

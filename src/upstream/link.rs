@@ -2,7 +2,9 @@
 
 use crate::{
     protocol::{call::Lane, handshake::Welcome},
-    upstream::{fault::Fault, http::HttpLink, settings::Transport, sink::Sink, sse::SseLink},
+    upstream::{
+        fault::Fault, http::HttpLink, settings::Transport, sink::Sink, sse::SseLink, stdio::StdioLink,
+    },
     wire::message::Answer,
 };
 use bytes::Bytes;
@@ -23,6 +25,7 @@ pub(crate) struct Link {
 enum Wire {
     Http(Arc<HttpLink>),
     Sse(SseLink),
+    Stdio(StdioLink),
 }
 
 // === impl Link ===
@@ -42,11 +45,17 @@ impl Link {
         Self { welcome: Arc::new(welcome), wire: Wire::Sse(link), _listener: None }
     }
 
+    /// A session with a child process.
+    pub(crate) fn stdio(welcome: Welcome, link: StdioLink) -> Self {
+        Self { welcome: Arc::new(welcome), wire: Wire::Stdio(link), _listener: None }
+    }
+
     /// The transport that it is.
     pub(crate) fn transport(&self) -> Transport {
         match self.wire {
             Wire::Http(_) => Transport::Http,
             Wire::Sse(_) => Transport::Sse,
+            Wire::Stdio(_) => Transport::Stdio,
         }
     }
 
@@ -54,7 +63,7 @@ impl Link {
     pub(crate) fn has_session(&self) -> bool {
         match &self.wire {
             Wire::Http(link) => link.has_session(),
-            Wire::Sse(_) => true,
+            Wire::Sse(_) | Wire::Stdio(_) => true,
         }
     }
 
@@ -63,6 +72,7 @@ impl Link {
         match &self.wire {
             Wire::Http(link) => link.show(text),
             Wire::Sse(link) => link.show(text),
+            Wire::Stdio(link) => link.show(text),
         }
     }
 
@@ -71,6 +81,7 @@ impl Link {
         match &self.wire {
             Wire::Http(_) => None,
             Wire::Sse(link) => link.ended(),
+            Wire::Stdio(link) => link.ended(),
         }
     }
 
@@ -85,6 +96,7 @@ impl Link {
         match &self.wire {
             Wire::Http(link) => link.request(lane, id, body, sink.as_ref()).await,
             Wire::Sse(link) => link.request(lane, id, body, sink).await,
+            Wire::Stdio(link) => link.request(id, body, sink).await,
         }
     }
 
@@ -93,15 +105,17 @@ impl Link {
         match &self.wire {
             Wire::Http(link) => link.notify(lane, body).await,
             Wire::Sse(link) => link.notify(lane, body).await,
+            Wire::Stdio(link) => link.notify(body).await,
         }
     }
 
-    /// Listens for what the upstream says by itself, until that is lost. HTTP+SSE listens all the time, so that there it
-    /// only waits for the end.
+    /// Listens for what the upstream says by itself, until that is lost. HTTP+SSE and processes are listened to all the
+    /// time, so that there it only waits for the end.
     pub(crate) async fn listen(&self, lane: Lane) -> Fault {
         match &self.wire {
             Wire::Http(link) => link.listen(lane, oneshot::channel().0).await,
             Wire::Sse(link) => link.wait_end().await,
+            Wire::Stdio(link) => link.wait_end().await,
         }
     }
 
@@ -110,14 +124,17 @@ impl Link {
         match &self.wire {
             Wire::Http(link) => link.end(),
             Wire::Sse(link) => link.end(),
+            Wire::Stdio(link) => link.end(),
         }
     }
 
     /// Ends the session.
     pub(crate) async fn close(&self, lane: Lane) {
         self.end();
-        if let Wire::Http(link) = &self.wire {
-            link.close(lane).await;
+        match &self.wire {
+            Wire::Http(link) => link.close(lane).await,
+            Wire::Sse(_) => {}
+            Wire::Stdio(link) => link.close().await,
         }
     }
 }

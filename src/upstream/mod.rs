@@ -8,16 +8,20 @@ mod audience;
 mod desk;
 mod fault;
 mod http;
+mod keeper;
 mod link;
 mod lists;
 mod mux;
 mod net;
 mod open;
 mod pending;
+mod process;
 pub mod settings;
 mod signals;
 mod sink;
 mod sse;
+mod stderr;
+mod stdio;
 mod subscriptions;
 mod supervisor;
 mod tell;
@@ -66,7 +70,9 @@ use uuid::Uuid;
 
 pub use affinity::Caller;
 pub use fault::Fault;
+pub use keeper::keep;
 pub use net::Net;
+pub use process::KEEPER;
 
 /// The handle of one upstream.
 #[derive(Clone, Debug)]
@@ -281,6 +287,11 @@ impl Upstream {
     pub async fn close(&self, lane: Lane) {
         let links = self.0.sessions.take_all();
         futures_util::future::join_all(links.iter().map(|link| link.close(lane))).await;
+        drop(links);
+        // The supervisor's own process and those of ended clients may still be about to end.
+        let processes = self.0.net.processes();
+        processes.close();
+        processes.wait().await;
     }
 }
 

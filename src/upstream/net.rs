@@ -1,11 +1,15 @@
-//! Connections to upstreams: one pool for each of the gateway's threads.
+//! What reaches upstreams: a pool of connections for each of the gateway's threads, and the processes that run.
 
 use crate::{protocol::call::Lane, upstream::fault::Fault};
 use std::{error::Error as _, sync::Arc, time::Duration};
+use tokio_util::task::TaskTracker;
 
 /// Connections to upstreams, pooled by lane, so that a call and its connection stay on one thread.
 #[derive(Clone, Debug)]
-pub struct Net(Arc<[reqwest::Client]>);
+pub struct Net {
+    clients: Arc<[reqwest::Client]>,
+    processes: TaskTracker,
+}
 
 /// How long a connection may take to come about; the step that needs it has a bound of its own.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -19,12 +23,18 @@ const REDIRECTS: usize = 3;
 impl Net {
     /// Pools for so many lanes.
     pub fn new(lanes: usize) -> Result<Self, reqwest::Error> {
-        (0..lanes.max(1)).map(|_| client()).collect::<Result<_, _>>().map(Self)
+        let clients = (0..lanes.max(1)).map(|_| client()).collect::<Result<_, _>>()?;
+        Ok(Self { clients, processes: TaskTracker::new() })
     }
 
     /// The lane's pool.
     pub(crate) fn client(&self, lane: Lane) -> &reqwest::Client {
-        &self.0[lane.0 % self.0.len()]
+        &self.clients[lane.0 % self.clients.len()]
+    }
+
+    /// The child processes of which something is left.
+    pub(crate) fn processes(&self) -> &TaskTracker {
+        &self.processes
     }
 }
 

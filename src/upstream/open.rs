@@ -13,8 +13,9 @@ use crate::{
         http::{HttpLink, SESSION_ID},
         link::Link,
         net::Net,
-        settings::{Credential, Settings, Transport},
+        settings::{Command, Credential, Settings, Target, Transport},
         sse::SseLink,
+        stdio::StdioLink,
         words,
     },
     wire::{
@@ -28,6 +29,7 @@ use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use secrecy::ExposeSecret as _;
 use std::sync::Arc;
 use tokio::time::timeout;
+use url::Url;
 
 /// What is needed to open a session.
 pub(crate) struct Opening<'a> {
@@ -56,13 +58,22 @@ impl Opening<'_> {
     /// Connects and introduces the gateway.
     pub(crate) async fn open(&self) -> Result<Link, Fault> {
         let settings = self.settings;
+        let after = settings.timeouts.connect;
+        let step = "answer `initialize`";
+        let url = match &settings.target {
+            Target::Http(url) => url,
+            Target::Stdio(command) => {
+                let attempt = timeout(after, self.open_stdio(command)).await;
+                return attempt.unwrap_or(Err(Fault::Timeout { step, after }));
+            }
+        };
         let headers = headers(settings).await?;
         let order: &[Transport] = match (settings.transport, self.known) {
             (Transport::Auto, Some(Transport::Sse)) => &[Transport::Sse, Transport::Http],
-            (Transport::Auto, None) if settings.url.path().trim_end_matches('/').ends_with("/sse") => {
+            (Transport::Auto, None) if url.path().trim_end_matches('/').ends_with("/sse") => {
                 &[Transport::Sse, Transport::Http]
             }
-            (Transport::Auto, _) => &[Transport::Http, Transport::Sse],
+            (Transport::Auto | Transport::Stdio, _) => &[Transport::Http, Transport::Sse],
             (Transport::Http, _) => &[Transport::Http],
             (Transport::Sse, _) => &[Transport::Sse],
         };
@@ -70,12 +81,10 @@ impl Opening<'_> {
         for transport in order {
             let attempt = async {
                 match transport {
-                    Transport::Sse => self.open_sse(headers.clone()).await,
-                    Transport::Http | Transport::Auto => self.open_http(headers.clone()).await,
+                    Transport::Sse => self.open_sse(url, headers.clone()).await,
+                    _ => self.open_http(url, headers.clone()).await,
                 }
             };
-            let after = settings.timeouts.connect;
-            let step = "answer `initialize`";
             match timeout(after, attempt).await.unwrap_or(Err(Fault::Timeout { step, after })) {
                 Ok(link) => return Ok(link),
                 // What the first transport met says more than what the second, a guess, did.
@@ -86,8 +95,8 @@ impl Opening<'_> {
         Err(first.unwrap_or_else(|| Fault::Handshake("no transport is left to try".into())))
     }
 
-    async fn open_http(&self, headers: HeaderMap) -> Result<Link, Fault> {
-        let (url, limit) = (self.settings.url.clone(), self.settings.max_message);
+    async fn open_http(&self, url: &Url, headers: HeaderMap) -> Result<Link, Fault> {
+        let (url, limit) = (url.clone(), self.settings.max_message);
         let first = Arc::new(HttpLink::new(self.net.clone(), url, headers, limit, self.desk()));
         let response = first.post(self.lane, self.initialize().bytes().clone()).await?;
         let session = response.headers().get(SESSION_ID).cloned();
@@ -101,13 +110,21 @@ impl Opening<'_> {
         Ok(Link::http(welcome, link, listener))
     }
 
-    async fn open_sse(&self, headers: HeaderMap) -> Result<Link, Fault> {
-        let (url, limit) = (&self.settings.url, self.settings.max_message);
+    async fn open_sse(&self, url: &Url, headers: HeaderMap) -> Result<Link, Fault> {
+        let limit = self.settings.max_message;
         let link = SseLink::open(self.net.clone(), self.lane, url, headers, limit, self.desk()).await?;
         let answer = link.request(self.lane, INITIALIZE, self.initialize().bytes().clone(), None).await?;
         let welcome = welcome(&answer, |text| link.show(text))?;
         link.notify(self.lane, initialized()).await?;
         Ok(Link::sse(welcome, link))
+    }
+
+    async fn open_stdio(&self, command: &Command) -> Result<Link, Fault> {
+        let link = StdioLink::open(command, self.settings.max_message, self.net.processes(), self.desk())?;
+        let answer = link.request(INITIALIZE, self.initialize().bytes().clone(), None).await?;
+        let welcome = welcome(&answer, |text| link.show(text))?;
+        link.notify(initialized()).await?;
+        Ok(Link::stdio(welcome, link))
     }
 
     fn desk(&self) -> Arc<Desk> {

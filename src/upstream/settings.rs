@@ -2,14 +2,18 @@
 
 use http::HeaderMap;
 use secrecy::SecretString;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use url::Url;
 
 /// How one upstream is reached and how much it may use.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The upstream's MCP endpoint.
-    pub url: Url,
+    /// Where it is.
+    pub target: Target,
     /// The transport to speak.
     pub transport: Transport,
     /// Headers sent with every request to this upstream; values are marked sensitive.
@@ -26,6 +30,36 @@ pub struct Settings {
     pub max_sessions: usize,
 }
 
+/// Where an upstream is.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Behind its MCP endpoint.
+    Http(Url),
+    /// In a child process, which speaks MCP on its standard streams.
+    Stdio(Command),
+}
+
+/// A program to be run as an upstream.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The alias, for the log.
+    pub alias: String,
+    /// The program: a path, or a name to be looked for in `PATH`.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<SecretString>,
+    /// Variables of its environment, beside the few that it gets from the gateway's.
+    pub env: BTreeMap<String, SecretString>,
+    /// The folder that it runs in; the gateway's own if there is none.
+    pub cwd: Option<PathBuf>,
+    /// How long it may take to end: after its standard input was closed, and again after `SIGTERM`.
+    pub grace: Duration,
+    /// What must not be shown of what it says, beside the values of `env`.
+    pub secrets: Vec<SecretString>,
+    /// The program that knows the command of a keeper: the gateway's own.
+    pub keeper: PathBuf,
+}
+
 /// The transport of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -35,6 +69,8 @@ pub enum Transport {
     Sse,
     /// Streamable HTTP of 2025-03-26 and later.
     Http,
+    /// The standard streams of a child process.
+    Stdio,
 }
 
 /// Which upstream session serves which caller.
@@ -92,6 +128,7 @@ impl Transport {
             Self::Auto => "auto",
             Self::Sse => "sse",
             Self::Http => "http",
+            Self::Stdio => "stdio",
         }
     }
 }
@@ -115,17 +152,73 @@ impl Settings {
     /// The default of [`Settings::max_sessions`].
     pub const MAX_SESSIONS: usize = 256;
 
+    /// The default of [`Settings::max_sessions`] where each session is a process.
+    pub const MAX_PROCESSES: usize = 32;
+
+    /// The default of [`Timeouts::connect`] for a process: what starts it may have to download it first.
+    pub const START: Duration = Duration::from_mins(1);
+
     /// Everything at its default but the address.
     pub fn new(url: Url) -> Self {
+        Self::of(Target::Http(url), Transport::Auto, Self::MAX_SESSIONS)
+    }
+
+    /// Everything at its default but the command.
+    pub fn stdio(command: Command) -> Self {
+        let mut settings = Self::of(Target::Stdio(command), Transport::Stdio, Self::MAX_PROCESSES);
+        settings.timeouts.connect = Self::START;
+        settings
+    }
+
+    fn of(target: Target, transport: Transport, max_sessions: usize) -> Self {
         Self {
-            url,
-            transport: Transport::Auto,
+            target,
+            transport,
             headers: HeaderMap::new(),
             credential: Credential::None,
             session: SessionMode::Auto,
             timeouts: Timeouts::default(),
             max_message: Self::MAX_MESSAGE,
-            max_sessions: Self::MAX_SESSIONS,
+            max_sessions,
         }
     }
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The address, if it has one.
+    pub fn url(&self) -> Option<&Url> {
+        match self {
+            Self::Http(url) => Some(url),
+            Self::Stdio(_) => None,
+        }
+    }
+}
+
+// === impl Command ===
+
+impl Command {
+    /// The default of [`Command::grace`].
+    pub const GRACE: Duration = Duration::from_secs(2);
+
+    /// A program without arguments, everything else at its default.
+    pub fn new(alias: impl Into<String>, program: impl Into<String>) -> Self {
+        Self {
+            alias: alias.into(),
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+            grace: Self::GRACE,
+            secrets: Vec::new(),
+            keeper: this_program(),
+        }
+    }
+}
+
+/// This program, also after its file was replaced by a newer one.
+fn this_program() -> PathBuf {
+    let itself = Path::new("/proc/self/exe");
+    if itself.exists() { itself.into() } else { std::env::current_exe().unwrap_or_else(|_| itself.into()) }
 }

@@ -1,7 +1,8 @@
 //! What may be shown of an upstream's own words: their beginning, on one line, and none of our credentials.
 
-use crate::wire::raw::Raw;
+use crate::{upstream::settings::Command, wire::raw::Raw};
 use http::HeaderMap;
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use url::Url;
 
@@ -25,14 +26,21 @@ struct ErrorCode {
 
 /// The beginning of a body that an upstream sent to the address `url` with `headers` in the request.
 pub(crate) fn beginning(body: &[u8], headers: &HeaderMap, url: &Url) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]);
-    let words: Vec<_> = text.split_whitespace().collect();
-    let mut line: String = words.join(" ").chars().filter(|symbol| !symbol.is_control()).collect();
-    for secret in secrets(headers, url) {
-        line = line.replace(&secret, "…");
-    }
-    let line: String = line.chars().take(SHOWN).collect();
+    quoted(body, &secrets(headers, url))
+}
+
+/// The beginning of a text, without the secrets.
+pub(crate) fn quoted(text: &[u8], secrets: &[String]) -> String {
+    let line: String = plain(text, secrets).chars().take(SHOWN).collect();
     if line.is_empty() { "with nothing".into() } else { format!("`{line}`") }
+}
+
+/// A text on one line, without the secrets.
+pub(crate) fn plain(text: &[u8], secrets: &[String]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(LOOKED_AT)]);
+    let words: Vec<_> = text.split_whitespace().collect();
+    let line: String = words.join(" ").chars().filter(|symbol| !symbol.is_control()).collect();
+    secrets.iter().fold(line, |line, secret| line.replace(secret, "…"))
 }
 
 /// What a JSON-RPC error object says, or all of it if it says nothing.
@@ -72,6 +80,21 @@ fn secrets(headers: &HeaderMap, url: &Url) -> Vec<String> {
     secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
     secrets.extend(url.query().map(str::to_owned));
     secrets.extend(url.password().map(str::to_owned));
+    longest_first(secrets)
+}
+
+/// Everything secret that a child process is started with, longest first: what the operator put into its environment,
+/// what a placeholder put into its arguments, and passwords in addresses.
+pub(crate) fn of_command(command: &Command) -> Vec<String> {
+    let given = command.env.values().chain(&command.secrets);
+    let mut secrets: Vec<String> = given.map(|value| value.expose_secret().trim().to_owned()).collect();
+    let addresses = command.env.values().chain(&command.args);
+    let addresses = addresses.filter_map(|value| Url::parse(value.expose_secret()).ok());
+    secrets.extend(addresses.filter_map(|url| url.password().map(str::to_owned)));
+    longest_first(secrets)
+}
+
+fn longest_first(mut secrets: Vec<String>) -> Vec<String> {
     secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
