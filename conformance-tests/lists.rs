@@ -208,10 +208,7 @@ async fn an_upstream_without_tools_is_not_asked_for_them() {
     let fake = script.start();
     let gateway = Setup::new().alias("db", &fake).ready().await;
     let session = Session::open(&gateway, "/mcp/db").await;
-    assert_eq!(
-        session.welcome["result"]["capabilities"],
-        json!({"prompts": {"listChanged": true}})
-    );
+    assert_eq!(session.welcome["result"]["capabilities"], json!({"prompts": {"listChanged": true}}));
     assert!(session.tools().await.is_empty());
     assert!(fake.seen_of("tools/list").is_empty());
 }

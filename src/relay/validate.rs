@@ -221,7 +221,8 @@ mod tests {
     fn catalog(tools: &Value) -> Catalog {
         let page = listing::read_page(Kind::Tools, &Raw::of(&json!({"tools": tools}))).expect("a page");
         let show = Arc::new(ShowRules::new(&Show::default()).expect("globs"));
-        let source = Source { show, listing: Some(Arc::new(Listing { tools: page.items, ..Listing::default() })) };
+        let source =
+            Source { show, listing: Some(Arc::new(Listing { tools: page.items, ..Listing::default() })) };
         merge(&BTreeMap::from([(alias(), source)]), &NameRules::default())
     }
 
