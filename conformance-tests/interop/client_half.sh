@@ -26,7 +26,12 @@ while (($#)); do
   esac
   shift 2
 done
-((${#SUITES[@]})) && [[ -n $OUT && -n ${MODULES-} && -n ${GATEWAY-} ]] || { sed -n '6,7s/^# //p' "$0" >&2; exit 2; }
+if ((${#SUITES[@]} == 0)) || [[ -z $OUT || -z ${MODULES-} || -z ${GATEWAY-} ]]; then
+  sed -n '6,7s/^# //p' "$0" >&2
+  exit 2
+fi
+trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT
+trap 'exit 143' INT TERM HUP
 
 # The suite cuts its command at spaces and gives it to a shell, so paths come by the environment.
 export REFERENCE_CLIENT=$HERE/reference_client.mjs THROUGH_GATEWAY=$HERE/through_gateway.sh
@@ -44,8 +49,20 @@ scenarios() { # PROGRAM
     inside && $1 == "-" { print $2 } others && /\[client\]$/ { print $2 }' | grep -v '^auth/'
 }
 
+# One scenario, in a subshell, which ends what it started.
+run() { # PROGRAM COMMAND NAME OUT
+  local code=0
+  timeout --foreground -k 5 60 node "$1" client --command "$2" --scenario "$3" --spec-version "$REVISION" \
+    --timeout 30000 -o "$4" >"$4.log" 2>&1 </dev/null &
+  # shellcheck disable=SC2064 # this process, now
+  trap "kill $!" TERM
+  wait $! || code=$?
+  echo "$code" >"$4.code"
+}
+
 verdict() { # OUT-DIR EXIT-CODE WHAT
   local says detail
+  # shellcheck disable=SC2016 # what is quoted is JavaScript
   says=$(find "$1" -name checks.json -exec cat {} + 2>/dev/null | node -e '
     const checks = JSON.parse(require("node:fs").readFileSync(0, "utf8") || "[]");
     const of = (...wanted) => checks.filter(check => wanted.includes(check.status));
@@ -74,18 +91,14 @@ for modules in "${SUITES[@]}"; do
   for way in 0 1; do
     for name in "${names[@]}"; do
       while (($(jobs -rp | wc -l) >= WIDE)); do wait -n; done
-      {
-        code=0
-        timeout --foreground -k 5 60 node "$program" client --command "${COMMANDS[way]}" --scenario "$name" \
-          --spec-version "$REVISION" --timeout 30000 -o "$out/${WAYS[way]}/$name" >"$out/${WAYS[way]}-$name.log" 2>&1 </dev/null || code=$?
-        echo "$code" >"$out/${WAYS[way]}-$name.code"
-      } &
+      mkdir -p "$out/${WAYS[way]}/$(dirname "$name")"
+      run "$program" "${COMMANDS[way]}" "$name" "$out/${WAYS[way]}/$name" &
     done
   done
   wait
   for way in 0 1; do
     for name in "${names[@]}"; do
-      verdict "$out/${WAYS[way]}/$name" "$(cat "$out/${WAYS[way]}-$name.code")" "$version: ${WAYS[way]}: $name"
+      verdict "$out/${WAYS[way]}/$name" "$(cat "$out/${WAYS[way]}/$name.code")" "$version: ${WAYS[way]}: $name"
     done
   done
 done

@@ -15,19 +15,24 @@ WIDE=4           # endpoints at once
 SCENARIO_MS=20000 # one scenario, if the version of the suite takes a bound
 ENDPOINT_S=300   # all scenarios of one endpoint
 
-SUITES=() OUT='' REVISION=2025-11-25 COLUMNS_=() VERDICT=()
+SUITES=() OUT='' REVISION=2025-11-25 ENDPOINTS=() VERDICT=()
 while (($#)); do
   case $1 in
     --suite) SUITES+=("${2:?MODULES}"); shift ;;
     --out) OUT=${2:?DIR}; shift ;;
     --revision) REVISION=${2:?REVISION}; shift ;;
     --compare) VERDICT+=(--compare) ;;
-    *=*) COLUMNS_+=("$1") ;;
+    *=*) ENDPOINTS+=("$1") ;;
     *) echo "suite.sh: what is $1?" >&2; exit 2 ;;
   esac
   shift
 done
-((${#SUITES[@]} && ${#COLUMNS_[@]})) && [[ -n $OUT ]] || { sed -n '5,6s/^# //p' "$0" >&2; exit 2; }
+if ((${#SUITES[@]} == 0 || ${#ENDPOINTS[@]} == 0)) || [[ -z $OUT ]]; then
+  sed -n '5,6s/^# //p' "$0" >&2
+  exit 2
+fi
+trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT
+trap 'exit 143' INT TERM HUP
 
 runs=()
 for modules in "${SUITES[@]}"; do
@@ -36,16 +41,17 @@ for modules in "${SUITES[@]}"; do
   version=$(node -p 'require(require("node:path").resolve(process.argv[1])).version' "$package/package.json") || exit 1
   out=$OUT/$version
   rm -rf "$out" && mkdir -p "$out" || exit 1
-  # 0.1.16 knows no requirements; there all the scenarios of the revision are taken.
-  if node "$program" server --help | grep -q -- --requirements; then
+  # What a revision requires, if this version of the suite says it; else all the scenarios of the revision.
+  if node "$program" list --requirements "$REVISION" >"$out/list.txt" 2>/dev/null; then
     chosen=(--requirements "$REVISION" --timeout "$SCENARIO_MS")
-    node "$program" list --requirements "$REVISION" >"$out/list.txt" || exit 1
-  else
+  elif node "$program" list --server --spec-version "$REVISION" >"$out/list.txt" 2>"$out/list.err"; then
     chosen=(--suite all --spec-version "$REVISION")
-    node "$program" list --server --spec-version "$REVISION" >"$out/list.txt" || exit 1
+  else
+    echo "official suite $version: it does not know $REVISION: $(head -n 1 "$out/list.err")"
+    continue
   fi
   began=$SECONDS
-  for column in "${COLUMNS_[@]}"; do
+  for column in "${ENDPOINTS[@]}"; do
     name=${column%%=*} url=${column#*=}
     mkdir -p "$out/$name"
     if [[ $url == '!'* ]]; then
@@ -62,5 +68,6 @@ for modules in "${SUITES[@]}"; do
   runs+=("$out")
 done
 
-names=("${COLUMNS_[@]%%=*}")
+((${#runs[@]})) || { echo "FAILED official suite: no version of it knows the revision $REVISION"; exit 1; }
+names=("${ENDPOINTS[@]%%=*}")
 node "$HERE/verdicts.mjs" "${VERDICT[@]}" --revision "$REVISION" --columns "$(IFS=,; echo "${names[*]}")" "${runs[@]}"

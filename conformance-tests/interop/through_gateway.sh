@@ -9,9 +9,10 @@ set -uo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CLIENT=("${@:1:$#-1}") URL=${*: -1}
 
-WORK=$(mktemp -d) PID=
+WORK=$(mktemp -d) PID='' RUNNING=''
 finish() {
   trap '' INT TERM HUP
+  [[ -z $RUNNING ]] || kill "$RUNNING" 2>/dev/null
   if [[ -n $PID ]]; then
     kill -TERM "$PID" 2>/dev/null
     for ((tries = 0; tries < 50; tries++)); do kill -0 "$PID" 2>/dev/null || break; sleep 0.1; done
@@ -33,4 +34,5 @@ PID=$!
 python3 "$HERE/await_ready.py" "http://127.0.0.1:$port" 15 upstream >&2 || exit 1
 "${CLIENT[@]}" "http://127.0.0.1:$port/mcp/upstream" &
 # In the background, because a trap waits for a command in the foreground.
-wait $!
+RUNNING=$!
+wait "$RUNNING"

@@ -106,7 +106,8 @@ for (const run of runs) {
       const reason = short(text(join(run, column, 'reason')));
       const cell = judge(found[column].get(scenario), column === direct ? [] : reference);
       const isDirect = column === direct;
-      cell.fails = isDirect ? !cell.passes && !options.compare : options.compare ? cell.lost.length > 0 : !cell.passes || cell.lost.length > 0;
+      // What is not there loses everything, and where nothing passes directly nothing is measured.
+      cell.fails = reason ? true : isDirect ? !cell.passes && !options.compare : options.compare ? cell.lost.length > 0 : !cell.passes || cell.lost.length > 0;
       cell.word = reason ? '-' : `${!cell.passes ? 'FAILED' : cell.fails ? 'LOST' : 'ok'} ${cell.checks}`;
       cells.set(`${scenario} ${column}`, cell);
       cell.fails ? (failed += 1) : (passed += 1);
@@ -128,6 +129,10 @@ for (const run of runs) {
   if ([...known.values()].some(group => group !== 'required')) row('required', column => of(column, group => group === 'required'));
   row('all', column => of(column, () => true));
   row('checks', column => [...known.keys()].reduce((sum, name) => sum + cells.get(`${name} ${column}`).checks, 0));
+  if (options.compare && ![...known.keys()].some(name => cells.get(`${name} ${direct}`).passes)) {
+    failed += 1;
+    console.log(`FAILED official suite ${version}: ${direct}: not one scenario passes, so nothing can be compared`);
+  }
   for (const column of columns) {
     const reason = short(text(join(run, column, 'reason')));
     if (reason) console.log(`FAILED official suite ${version}: ${column}: all ${known.size} scenarios: not run: ${reason}`);
