@@ -1,76 +1,73 @@
 #!/usr/bin/env bash
-# The official conformance suite (@modelcontextprotocol/conformance 0.2.0-alpha.12) against one endpoint,
-# scenario by scenario, at protocol version 2025-11-25.
+# The official conformance suite (@modelcontextprotocol/conformance) against several endpoints: all server scenarios
+# that it has for one revision, required or not. Which they are, the suite itself says.
 #
-# usage: suite.sh URL MODULES [OUT-DIR]     (MODULES/node_modules holds the suite; node >= 22 in PATH)
-# The suite can send no key, so the endpoint must be a keyless one on loopback.
+# usage: suite.sh --suite MODULES [--suite MODULES]... --out DIR [--revision 2025-11-25] [--compare] NAME=URL...
+#        NAME=!REASON stands for an endpoint that is not there, and why.
+#
+# MODULES/node_modules holds a version of the suite; node >= 22 is in PATH. The first endpoint is the server itself,
+# the others are gateways in front of it: see verdicts.mjs for the verdict, also for what --compare changes.
+# The suite can send no key, so the endpoints must be keyless ones.
+# One process runs all scenarios of one endpoint: a process each costs ten times the processor time.
 set -uo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=checks.sh
-source "$HERE/checks.sh"
-LABEL="official suite"
-URL=${1:?URL} SUITE=${2:?MODULES}/node_modules/@modelcontextprotocol/conformance/dist/index.js
+WIDE=4           # endpoints at once
+SCENARIO_MS=20000 # one scenario, if the version of the suite takes a bound
+ENDPOINT_S=300   # all scenarios of one endpoint
 
-SCENARIOS=(
-  # initialize, session life cycle, ping
-  server-initialize
-  server-session-lifecycle
-  ping
-  # tools
-  tools-list
-  tools-call-simple-text
-  tools-call-image
-  tools-call-audio
-  tools-call-embedded-resource
-  tools-call-mixed-content
-  tools-call-error
-  tools-call-with-progress
-  tools-call-with-logging
-  json-schema-2020-12
-  # headers, streams, DNS rebinding
-  server-sse-multiple-streams
-  dns-rebinding-protection
-)
-
-# Required at 2025-11-25, but of parts that the next issue builds.
-NOT_IN_THIS_ISSUE=(
-  # what a server asks of its client
-  tools-call-sampling tools-call-elicitation elicitation-sep1034-defaults elicitation-sep1330-enums
-  # logging as such, completion
-  logging-set-level completion-complete
-  # resources and prompts
-  resources-list resources-read-text resources-read-binary resources-templates-read
-  resources-subscribe resources-unsubscribe
-  prompts-list prompts-get-simple prompts-get-with-args prompts-get-embedded-resource prompts-get-with-image
-)
-# Pending in the suite itself, never scored: server-sse-polling.
-# http-header-validation, http-custom-header-server-validation and server-stateless speak 2026-07-28 only.
-
-OUT=$(mktemp -d)
-KEEP=${3-}
-trap 'rm -rf "$OUT"' EXIT
-
-for scenario in "${SCENARIOS[@]}"; do
-  code=0
-  timeout --foreground 90 node "$SUITE" server --url "$URL" --scenario "$scenario" --spec-version 2025-11-25 \
-    -o "$OUT/$scenario" >"$OUT/$scenario.log" 2>&1 || code=$?
-  # The verdict is read from the checks themselves: a run without any check is not a pass.
-  verdict=$(find "$OUT/$scenario" -name checks.json -exec cat {} + 2>/dev/null | node -e '
-    const checks = JSON.parse(require("node:fs").readFileSync(0, "utf8") || "[]");
-    const of = status => checks.filter(check => check.status === status);
-    const says = check => `${check.id}: ${check.errorMessage ?? ""}`;
-    const bad = [...of("FAILURE"), ...of("WARNING")];
-    console.log(bad.length || !of("SUCCESS").length ? "failed" : "passed");
-    console.log(bad.length ? bad.map(says).join(" | ") : `${of("SUCCESS").length} checks`
-      + (of("SKIPPED").length ? `, skipped by the suite: ${of("SKIPPED").map(c => c.id).join(" ")}` : ""));
-  ' 2>/dev/null)
-  detail=$(tail -n +2 <<<"$verdict")
-  if [[ $code == 0 && $verdict == passed* ]]; then
-    ok "$scenario ($detail)"
-  else
-    failed "$scenario" "expected every check to pass, came exit code $code: ${detail:-$(tail -n 5 "$OUT/$scenario.log")}"
-  fi
+SUITES=() OUT='' REVISION=2025-11-25 ENDPOINTS=() VERDICT=()
+while (($#)); do
+  case $1 in
+    --suite) SUITES+=("${2:?MODULES}"); shift ;;
+    --out) OUT=${2:?DIR}; shift ;;
+    --revision) REVISION=${2:?REVISION}; shift ;;
+    --compare) VERDICT+=(--compare) ;;
+    *=*) ENDPOINTS+=("$1") ;;
+    *) echo "suite.sh: what is $1?" >&2; exit 2 ;;
+  esac
+  shift
 done
-if [[ -n $KEEP ]]; then mkdir -p "$KEEP" && cp -r "$OUT"/. "$KEEP"/; fi
-printf 'not in this issue: %s\n' "${NOT_IN_THIS_ISSUE[*]}"
-finish
+if ((${#SUITES[@]} == 0 || ${#ENDPOINTS[@]} == 0)) || [[ -z $OUT ]]; then
+  sed -n '5,6s/^# //p' "$0" >&2
+  exit 2
+fi
+trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT
+trap 'exit 143' INT TERM HUP
+
+runs=()
+for modules in "${SUITES[@]}"; do
+  package=$modules/node_modules/@modelcontextprotocol/conformance
+  program=$package/dist/index.js
+  version=$(node -p 'require(require("node:path").resolve(process.argv[1])).version' "$package/package.json") || exit 1
+  out=$OUT/$version
+  rm -rf "$out" && mkdir -p "$out" || exit 1
+  # What a revision requires, if this version of the suite says it; else all the scenarios of the revision.
+  if node "$program" list --requirements "$REVISION" >"$out/list.txt" 2>/dev/null; then
+    chosen=(--requirements "$REVISION" --timeout "$SCENARIO_MS")
+  elif node "$program" list --server --spec-version "$REVISION" >"$out/list.txt" 2>"$out/list.err"; then
+    chosen=(--suite all --spec-version "$REVISION")
+  else
+    echo "official suite $version: it does not know $REVISION: $(head -n 1 "$out/list.err")"
+    continue
+  fi
+  began=$SECONDS
+  for column in "${ENDPOINTS[@]}"; do
+    name=${column%%=*} url=${column#*=}
+    mkdir -p "$out/$name"
+    if [[ $url == '!'* ]]; then
+      echo "${url#!}" >"$out/$name/reason"
+      continue
+    fi
+    while (($(jobs -rp | wc -l) >= WIDE)); do wait -n; done
+    timeout --foreground -k 5 "$ENDPOINT_S" node "$program" server --url "$url" "${chosen[@]}" -o "$out/$name" \
+      >"$out/$name/log" 2>&1 </dev/null &
+  done
+  # Its exit code is not asked: the verdict is read from the checks.
+  wait
+  echo "$((SECONDS - began))" >"$out/seconds"
+  runs+=("$out")
+done
+
+((${#runs[@]})) || { echo "FAILED official suite: no version of it knows the revision $REVISION"; exit 1; }
+names=("${ENDPOINTS[@]%%=*}")
+node "$HERE/verdicts.mjs" "${VERDICT[@]}" --revision "$REVISION" --columns "$(IFS=,; echo "${names[*]}")" "${runs[@]}"
