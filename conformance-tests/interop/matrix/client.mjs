@@ -35,7 +35,7 @@ const THINGS = JSON.parse(readFileSync(new URL('things.json', import.meta.url), 
 const { prefix, direct } = options;
 const NONCE = randomBytes(4).toString('hex');
 const ROUNDS = 4;
-const CALL = { timeout: 20_000 };
+const CALL = { timeout: 10_000 };
 
 const label = options.label ?? `typescript ${version} ${options.transport}`;
 let passed = 0;
@@ -385,7 +385,7 @@ const cancels = (a, b) => step('cancel', async () => {
   const start = async side => {
     const stop = new AbortController();
     await new Promise((resolve, reject) => {
-      side.call('wait', { label: labelOf(side) }, { signal: stop.signal, onprogress: resolve }).catch(reject);
+      side.call('wait', { label: labelOf(side) }, { signal: stop.signal, onprogress: resolve, timeout: 30_000 }).catch(reject);
     });
     return stop;
   };

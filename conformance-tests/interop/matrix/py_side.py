@@ -14,7 +14,7 @@ from mcp import ClientSession, StdioServerParameters, stdio_client
 from mcp.client.sse import sse_client
 
 PATIENCE = 6.0
-CALL_SECONDS = 20.0
+CALL_SECONDS = 10.0
 
 
 async def until(condition: Any, seconds: float = PATIENCE) -> bool:

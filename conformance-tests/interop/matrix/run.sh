@@ -258,7 +258,7 @@ done
 
 echo
 echo "What failed, and in how many cells:"
-grep -h '^FAILED ' "$LOGS"/*.*.*.log 2>/dev/null | sed -E 's/^FAILED [^:]+: //; s/: (expected|came|nothing|did not come).*//' |
+grep -h '^FAILED ' "$LOGS"/*.*.*.log 2>/dev/null | sed -E 's/^FAILED [^:]+: //; s/: (expected|nothing came|did not come|McpError|\{|\[|$).*//' |
   cut -c 1-110 | sort | uniq -c | sort -rn | head -n 60
 echo
 {
