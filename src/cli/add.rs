@@ -20,6 +20,8 @@ use url::Url;
 
 /// What `add` takes.
 #[derive(Debug, Args)]
+#[command(override_usage = "trunkline add [OPTIONS] <ALIAS> <URL>
+       trunkline add [OPTIONS] <ALIAS> -- <COMMAND> [ARGS]...")]
 pub(super) struct Add {
     /// The short public name: letters, digits and `_`.
     alias: String,
@@ -27,7 +29,7 @@ pub(super) struct Add {
     #[arg(required_unless_present = "command", conflicts_with = "command")]
     url: Option<Url>,
     /// The program to start as the upstream, and its arguments: `trunkline add time -- uvx mcp-server-time`.
-    #[arg(last = true, conflicts_with_all = ["bearer", "header", "transport"])]
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["bearer", "header", "transport"])]
     command: Vec<String>,
     /// A variable of the program's environment; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "command")]

@@ -90,7 +90,7 @@ impl Stderr {
         }
         if self.room.take() {
             self.confess();
-            tracing::info!(alias = self.alias, "stderr: {text}");
+            tracing::info!(alias = %self.alias, "stderr: {text}");
         }
         *self.last_words.line() = Some(text);
     }
@@ -101,7 +101,7 @@ impl Stderr {
         if left_out > 0 {
             let last = self.last_words.line().clone().unwrap_or_default();
             tracing::info!(
-                alias = self.alias,
+                alias = %self.alias,
                 left_out,
                 "stderr: some lines were left out, the last of them: {last}"
             );

@@ -115,7 +115,7 @@ impl Reader {
         };
         self.mux.end(&fault);
         // The supervisor's own session tells it by ending; a client's is opened again when it is used.
-        tracing::debug!(alias = self.alias, %fault, "the process of an upstream ended");
+        tracing::debug!(alias = %self.alias, %fault, "the process of an upstream ended");
         self.process.close().await;
     }
 
@@ -136,10 +136,10 @@ impl Reader {
     /// Many servers greet on the wrong stream, which does no harm.
     fn complain(&mut self, fault: &Fault) {
         if std::mem::replace(&mut self.has_complained, true) {
-            tracing::debug!(alias = self.alias, "a line of an upstream's output is left out: {fault}");
+            tracing::debug!(alias = %self.alias, "a line of an upstream's output is left out: {fault}");
         } else {
             tracing::warn!(
-                alias = self.alias,
+                alias = %self.alias,
                 "an upstream writes to its standard output what belongs to standard error; such lines are left out: {fault}"
             );
         }
