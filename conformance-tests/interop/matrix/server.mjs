@@ -9,7 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
     modules: { type: 'string', default: process.cwd() },
   },
 });
-const require = createRequire(join(options.modules, 'node_modules', 'x.js'));
+const require = createRequire(join(resolve(options.modules), 'node_modules', 'x.js'));
 const load = name => import(pathToFileURL(require.resolve(`@modelcontextprotocol/sdk/${name}`)));
 const types = await load('types.js');
 const { Server } = await load('server/index.js');
