@@ -125,6 +125,11 @@ impl ShowRules {
         Ok(Self { prefix: show.prefix, allow, deny: compile(&show.deny)?, rename: show.rename.clone() })
     }
 
+    /// Whether something that is in no list may be called by its own name: these rules do not speak of it.
+    pub fn passes(&self, kind: Kind, native: &str) -> bool {
+        self.shows(kind, native) && (kind != Kind::Tools || !self.rename.contains_key(native))
+    }
+
     /// These rules are about tools; of every other kind everything is shown.
     fn shows(&self, kind: Kind, native: &str) -> bool {
         kind != Kind::Tools

@@ -37,6 +37,8 @@ struct Pump {
     stream: Arc<Stream>,
     /// Requests that are not answered yet.
     left: Arc<AtomicUsize>,
+    /// Whether the stream is of one request.
+    is_alone: bool,
 }
 
 /// The stream of one request, of which `first` was taken already, or of several.
@@ -48,12 +50,17 @@ pub(super) fn stream(
 ) -> Response {
     let (number, stream) = session.replay.open();
     let left = Arc::new(AtomicUsize::new(all.len()));
-    let mut first = first;
+    let (mut first, is_alone) = (first, all.len() == 1);
+    let retry = match &first {
+        Some(Event::HangUp(retry)) => *retry,
+        _ => front.0.settings.retry,
+    };
+    let response = follow(front, session, number, &stream, None, retry);
     for events in all {
         let (session, stream, left) = (session.clone(), stream.clone(), left.clone());
-        tokio::spawn(Pump { session, stream, left }.run(first.take(), events.detach()));
+        tokio::spawn(Pump { session, stream, left, is_alone }.run(first.take(), events.detach()));
     }
-    follow(front, session, number, &stream, None)
+    response
 }
 
 // === impl Pump ===
@@ -102,6 +109,9 @@ impl Pump {
                 }
             }
             Event::Ask(ask) => self.session.inbox.asked.put(ask, &self.stream),
+            // Only who was given an id before the first message can come back, and others may still use the stream.
+            Event::HangUp(_) if self.is_alone && is_primed(&self.session) => self.stream.hang_up(),
+            Event::HangUp(_) => {}
         }
     }
 }
@@ -113,12 +123,11 @@ pub(super) fn follow(
     number: u64,
     stream: &Arc<Stream>,
     after: Option<u64>,
+    retry: Duration,
 ) -> Response {
     let settings = &front.0.settings;
-    // Earlier revisions know no events without data, and there are clients that take exception to them.
-    let is_primed = session.version().is_some_and(|version| version >= Version::V2025_11_25);
     let reader = stream.read(after);
-    let first = is_primed.then(|| sse::priming(number, stream.position(), settings.retry));
+    let first = is_primed(session).then(|| sse::priming(number, stream.position(), retry));
     following(Following {
         first,
         stream: Some(number),
@@ -127,6 +136,12 @@ pub(super) fn follow(
         stop: CancellationToken::new(),
         keep_alive: settings.keep_alive,
     })
+}
+
+/// Whether the session's streams begin with an event without a message: earlier revisions know none, and there are
+/// clients that take exception to them.
+pub(super) fn is_primed(session: &Session) -> bool {
+    session.version().is_some_and(|version| version >= Version::V2025_11_25)
 }
 
 /// A stream and who follows it, until it ends, somebody else follows it, or the gateway stops.

@@ -54,11 +54,17 @@ pub(super) async fn events(front: &Front, session: &Arc<Session>, events: Events
     let Events { mut answer, mut notices } = events;
     let early = {
         let mut patience = pin!(sleep(front.0.settings.stream_after));
-        tokio::select! {
-            biased;
-            Some(event) = notices.recv() => Early::Event(event),
-            answer = &mut answer => Early::Answer(answer),
-            () = &mut patience => Early::Nothing,
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = notices.recv() => match event {
+                    // There is no stream yet that could be hung up, and nothing to come back with.
+                    Event::HangUp(_) if !events::is_primed(session) => {}
+                    event => break Early::Event(event),
+                },
+                answer = &mut answer => break Early::Answer(answer),
+                () = &mut patience => break Early::Nothing,
+            }
         }
     };
     let stream = |first, events| events::stream(front, session, first, vec![events]);

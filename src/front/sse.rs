@@ -194,6 +194,8 @@ async fn pass(session: &Session, event: Event) {
         // The client is gone: its session ends, and with it everything that was meant for it.
         Event::Notice(notice) => drop(session.inbox.stream.send(notice).await),
         Event::Ask(ask) => session.inbox.ask(ask),
+        // The one stream of the session stays open.
+        Event::HangUp(_) => {}
     }
 }
 

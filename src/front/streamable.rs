@@ -96,7 +96,7 @@ fn listen(front: &Front, names: Names, request: HttpRequest) -> Result<Response,
                 let message = "Invalid request: the stream of `Last-Event-ID` is not kept any more";
                 turn(&Failure::invalid_request("stream_gone", message).hint("send the request again"))
             })?;
-            Ok(events::follow(front, &session, number, &stream, Some(after)))
+            Ok(events::follow(front, &session, number, &stream, Some(after), front.0.settings.retry))
         }
         after => Ok(visit.own_stream(&session, after.map(|(_, after)| after))),
     }
@@ -121,8 +121,7 @@ impl Visit {
         let settings = &self.front.0.settings;
         let stream = &session.inbox.stream;
         let reader = stream.read(after);
-        let is_primed = session.version().is_some_and(|version| version >= Version::V2025_11_25);
-        let first = if is_primed {
+        let first = if events::is_primed(session) {
             sse::priming(OWN_STREAM, stream.position(), settings.retry)
         } else {
             // A comment tells proxies and clients at once that the stream stands.
@@ -347,8 +346,8 @@ async fn whole(events: Events, mut room: usize) -> Vec<Bytes> {
             }
             None => tracing::info!(bytes = notice.len(), "a batch has no room for a notice, which is lost"),
         },
-        // Dropped, it is refused.
-        Event::Ask(_) => {}
+        // Dropped, a question is refused.
+        Event::Ask(_) | Event::HangUp(_) => {}
     };
     let mut answer = std::pin::pin!(answer);
     loop {

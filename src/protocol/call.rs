@@ -7,6 +7,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +31,9 @@ pub enum Event {
     Notice(Bytes),
     /// A question of the upstream's.
     Ask(Ask),
+    /// The upstream closed the stream of this call before its end, and wants its client to come back for the rest
+    /// (SEP-1699), after the time that it named.
+    HangUp(Duration),
 }
 
 /// What comes back for a request that goes on by itself.

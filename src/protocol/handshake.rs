@@ -28,6 +28,7 @@ pub struct Hello {
 
 /// What upstreams may ask of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a capability of its own")]
 pub struct Offers {
     /// `sampling/createMessage`.
     pub sampling: bool,

@@ -28,8 +28,11 @@ pub struct Inbox {
     /// Whether the client sees several upstreams as one.
     is_merged: bool,
     /// By alias and the upstream's own URI: the URI that the client knows, where that is another.
-    renamed: Mutex<HashMap<(Box<str>, Box<str>), Raw>>,
+    renamed: Mutex<Renamed>,
 }
+
+/// By alias and native URI: the URI that is shown.
+type Renamed = HashMap<(Box<str>, Box<str>), Raw>;
 
 // === impl Inbox ===
 
@@ -105,7 +108,7 @@ impl Inbox {
         self.asked.close();
     }
 
-    fn renamed(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>), Raw>> {
+    fn renamed(&self) -> MutexGuard<'_, Renamed> {
         // No code that holds the lock can panic.
         self.renamed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -122,6 +122,12 @@ impl Stream {
         }
     }
 
+    /// Ends the present reader's reading; what comes is kept for the next one.
+    pub fn hang_up(&self) {
+        self.state().reader = None;
+        self.wake();
+    }
+
     /// Nothing more will be put on the stream.
     pub fn finish(&self) {
         self.state().is_over = true;

@@ -1,7 +1,11 @@
 //! One name, one upstream: what is called, got or read by its name, decided and made.
 
 use crate::{
-    catalog::{name::Alias, view::View},
+    catalog::{
+        listing::Kind,
+        name::Alias,
+        view::{Scope, View},
+    },
     protocol::call::{Answering, Event, Events, Lane, NOTICES},
     relay::{Member, Relay, linked, refuse, validate::ToolSchemas},
     session::{
@@ -67,13 +71,7 @@ impl Relay {
     }
 
     /// Takes a request to one upstream as it is.
-    pub(super) fn forward(
-        &self,
-        lane: Lane,
-        session: &Arc<Session>,
-        member: &Member,
-        request: Request,
-    ) -> Events {
+    pub(super) fn forward(lane: Lane, session: &Arc<Session>, member: &Member, request: Request) -> Events {
         let token = match request.params().as_ref().map(params::progress_token).transpose() {
             Ok(token) => token.flatten(),
             Err(reason) => return refuse(&request, &Failure::invalid_params(reason)),
@@ -87,7 +85,14 @@ impl Relay {
         let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
         let view = self.view(&session.identity, &session.endpoint.scope);
         // What is denied is not in the view: unknown and denied are the same from here on.
-        let row = view.tool(&named.name).ok_or_else(|| Failure::unknown_tool(&named.name))?;
+        let Some(row) = view.tool(&named.name) else {
+            let member = self.unlisted(Kind::Tools, session, &named.name);
+            let member = member.ok_or_else(|| Failure::unknown_tool(&named.name))?;
+            let mut ready =
+                ready(lane, session, member, request, (&*named.name).into(), Vec::new(), named.token)?;
+            ready.after.is_task = named.is_task;
+            return Ok(ready);
+        };
         let member = self.member(&row.alias).ok_or_else(|| Failure::unknown_tool(&named.name))?;
         // On an alias's own endpoint the name is the native one already, and keeps its spelling.
         let is_other = *named.name != *row.native;
@@ -104,7 +109,11 @@ impl Relay {
         let params = object(request)?;
         let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
         let view = self.view(&session.identity, &session.endpoint.scope);
-        let row = view.prompt(&named.name).ok_or_else(|| Failure::unknown_prompt(&named.name))?;
+        let Some(row) = view.prompt(&named.name) else {
+            let member = self.unlisted(Kind::Prompts, session, &named.name);
+            let member = member.ok_or_else(|| Failure::unknown_prompt(&named.name))?;
+            return ready(lane, session, member, request, (&*named.name).into(), Vec::new(), named.token);
+        };
         let member = self.member(&row.alias).ok_or_else(|| Failure::unknown_prompt(&named.name))?;
         let is_other = *named.name != *row.native;
         let edits =
@@ -112,6 +121,16 @@ impl Relay {
         let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
         ready.after.links = session.inbox.is_merged().then_some(view);
         Ok(ready)
+    }
+
+    /// The only upstream that something in no list can be of: it may have come a moment ago, or be there for some of its
+    /// clients only, and the upstream itself says best that it is not there.
+    fn unlisted(&self, kind: Kind, session: &Session, name: &str) -> Option<&Member> {
+        let Scope::One(alias) = &session.endpoint.scope else { return None };
+        let member = self.member(alias)?;
+        let is_known = member.upstream.offer().is_some();
+        (is_known && !session.identity.grant.limits_tools() && member.show.passes(kind, name))
+            .then_some(member)
     }
 
     pub(super) fn member(&self, alias: &Alias) -> Option<&Member> {

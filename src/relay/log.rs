@@ -40,7 +40,7 @@ impl Relay {
         session.set_level(level);
         let caller = caller(session);
         if matches!(session.endpoint.scope, Scope::One(_)) && first.upstream.is_own(&caller) {
-            return self.forward(lane, session, first, request);
+            return Self::forward(lane, session, first, request);
         }
         let mut told = JoinSet::new();
         for member in members {

@@ -31,7 +31,7 @@ use crate::{
     protocol::call::{Events, Lane},
     relay::{settings::Validation, validate::Schemas},
     session::table::Session,
-    upstream::Upstream,
+    upstream::{Said, Upstream},
     wire::{
         error::Failure,
         message::{Answer, Request},
@@ -41,7 +41,10 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 /// The heart; cheap to clone.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ struct Inner {
     schemas: ArcSwap<Schemas>,
     upstreams: BTreeMap<Alias, Member>,
     names: NameRules,
+    /// What each upstream said of changes when the catalog was published last.
+    heard: Mutex<BTreeMap<Alias, Said>>,
 }
 
 /// An upstream and how it is shown.
@@ -72,7 +77,13 @@ impl Relay {
     /// Relays to these upstreams.
     pub fn new(upstreams: BTreeMap<Alias, Member>, names: NameRules) -> Self {
         let catalog = ArcSwap::from_pointee(Catalog::empty());
-        let relay = Self(Arc::new(Inner { catalog, schemas: ArcSwap::default(), upstreams, names }));
+        let relay = Self(Arc::new(Inner {
+            catalog,
+            schemas: ArcSwap::default(),
+            upstreams,
+            names,
+            heard: Mutex::default(),
+        }));
         // The aliases are known before any upstream answers.
         relay.publish(&[]);
         relay
@@ -129,7 +140,7 @@ impl Relay {
     fn pass(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
         match &session.endpoint.scope {
             Scope::One(alias) if !session.identity.grant.limits_tools() => match self.member(alias) {
-                Some(member) => self.forward(lane, session, member, request),
+                Some(member) => Self::forward(lane, session, member, request),
                 None => refuse(&request, &Failure::method_not_found(request.method.as_str())),
             },
             _ => refuse(&request, &Failure::method_not_found(request.method.as_str())),

@@ -1,12 +1,19 @@
 //! A new catalog: merged from what upstreams said, and told to the clients whose view of it changed.
 
 use crate::{
-    catalog::merge::{self, Source},
+    catalog::{
+        merge::{self, Source},
+        name::Alias,
+    },
     relay::Relay,
     session::table::Session,
+    upstream::Said,
     wire::method::Method,
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+};
 
 /// How many decisions of one merge are told one by one.
 const MOST_TOLD: usize = 20;
@@ -21,7 +28,8 @@ impl Relay {
         });
         let catalog = Arc::new(merge::merge(&sources.collect(), &self.0.names));
         let before = self.0.catalog.load_full();
-        if before.is_same(&catalog) {
+        let said = self.news();
+        if before.is_same(&catalog) && said.is_empty() {
             return;
         }
         let known: HashSet<&String> = before.decisions.iter().collect();
@@ -38,15 +46,42 @@ impl Relay {
             let (identity, scope) = (&session.identity, &session.endpoint.scope);
             let changes =
                 self.view_of(&before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
+            // Who may use some tools only hears of changes of what it sees, and of no others.
+            let may_hear = |alias: &Alias| {
+                scope.includes(alias)
+                    && identity.grant.allows_alias(alias.as_str())
+                    && !identity.grant.limits_tools()
+            };
+            let heard =
+                |kind: fn(&Said) -> u64| said.iter().any(|(alias, news)| kind(news) > 0 && may_hear(alias));
             for (is_changed, method) in [
-                (changes.tools, Method::ToolsChanged),
-                (changes.prompts, Method::PromptsChanged),
-                (changes.resources, Method::ResourcesChanged),
+                (changes.tools || heard(|said| said.tools), Method::ToolsChanged),
+                (changes.prompts || heard(|said| said.prompts), Method::PromptsChanged),
+                (changes.resources || heard(|said| said.resources), Method::ResourcesChanged),
             ] {
                 if is_changed {
                     session.inbox.changed(&method);
                 }
             }
         }
+    }
+
+    /// Which upstreams said that lists of theirs changed since they were asked last.
+    fn news(&self) -> Vec<(Alias, Said)> {
+        let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut news = Vec::new();
+        for (alias, member) in &self.0.upstreams {
+            let said = member.upstream.status().said;
+            let before = heard.insert(alias.clone(), said).unwrap_or_default();
+            let since = Said {
+                tools: said.tools - before.tools,
+                prompts: said.prompts - before.prompts,
+                resources: said.resources - before.resources,
+            };
+            if since != Said::default() {
+                news.push((alias.clone(), since));
+            }
+        }
+        news
     }
 }

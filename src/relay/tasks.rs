@@ -58,7 +58,7 @@ impl Relay {
     pub(super) fn tasks(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
         if let Scope::One(alias) = &session.endpoint.scope {
             return match self.member(alias).filter(|_| self.is_own(session, alias)) {
-                Some(member) => self.forward(lane, session, member, request),
+                Some(member) => Self::forward(lane, session, member, request),
                 None => refuse(&request, &Failure::method_not_found(request.method.as_str())),
             };
         }

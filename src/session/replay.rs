@@ -117,7 +117,7 @@ mod tests {
     async fn streams_that_are_over_are_kept_within_bounds() {
         let kept = Arc::new(AtomicUsize::new(0));
         let bounds = Bounds { queue: 8, bytes: 100, all_bytes: 10_000 };
-        let replay = Replay::new(bounds, kept.clone(), Duration::from_secs(60));
+        let replay = Replay::new(bounds, kept.clone(), Duration::from_mins(1));
         let (first, running) = replay.open();
         let mut last = 0;
         for _ in 0..=MOST {

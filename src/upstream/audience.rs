@@ -79,7 +79,7 @@ impl Audience {
     pub(crate) fn hear(&self, notice: &Notice) {
         match (&notice.method, &self.inbox) {
             (Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged, _) => {
-                self.signals.relist();
+                self.signals.relist(&notice.method);
             }
             // Its call is over.
             (Method::Progress, _) => {}

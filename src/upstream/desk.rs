@@ -211,7 +211,7 @@ impl Desk {
         match timeout(ANSWER, reply(message)).await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
-                tracing::info!(%alias, %fault, "an upstream did not take the answer to its question")
+                tracing::info!(%alias, %fault, "an upstream did not take the answer to its question");
             }
             Err(_) => tracing::info!(%alias, "an upstream did not take the answer to its question in time"),
         }

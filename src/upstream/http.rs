@@ -190,6 +190,9 @@ impl HttpLink {
                 return Err(if place.last.is_some() && fault.is_unsent() { closed(&fault) } else { fault });
             };
             tracing::debug!(%fault, "the stream of a call is taken up where it stopped");
+            if let (Some(sink), Some(retry)) = (sink, place.retry) {
+                sink.hang_up(retry);
+            }
             sleep(place.retry.unwrap_or(AGAIN)).await;
             response = self.subscribe(lane, Some(&last)).await;
         }
@@ -225,7 +228,7 @@ impl HttpLink {
                         Message::Notice(notice) if notice.method == Method::Cancelled => self.hear(&notice),
                         Message::Notice(notice) => match sink {
                             Some(sink) if self.desk.audience().is_with_call(&notice) => {
-                                sink.pass(&notice).await
+                                sink.pass(&notice).await;
                             }
                             _ => self.hear(&notice),
                         },

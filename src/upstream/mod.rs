@@ -73,6 +73,7 @@ pub use fault::Fault;
 pub use keeper::keep;
 pub use net::Net;
 pub use process::KEEPER;
+pub use signals::Said;
 
 /// The handle of one upstream.
 #[derive(Clone, Debug)]
@@ -106,6 +107,8 @@ pub struct Status {
     pub since: SystemTime,
     /// What it has; kept while it is down.
     pub listing: Option<Arc<Listing>>,
+    /// How often it said that its lists changed, when they were read last.
+    pub said: Said,
 }
 
 /// What an upstream does at the moment.
@@ -155,7 +158,8 @@ impl Upstream {
         changed: Arc<Notify>,
         stop: CancellationToken,
     ) -> Self {
-        let status = Status { state: State::Starting, since: SystemTime::now(), listing: None };
+        let status =
+            Status { state: State::Starting, since: SystemTime::now(), listing: None, said: Said::default() };
         let inner = Arc::new(Inner {
             alias,
             sessions: Sessions::new(settings.max_sessions),
@@ -351,10 +355,18 @@ impl Inner {
     async fn say(&self, lane: Lane, link: &Link, method: &Method, params: &Raw) {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let request = Request::new(&Raw::of(&id), method, Some(params));
+        let alias = &self.alias;
         match timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None)).await {
-            Ok(Ok(answer)) if !answer.is_error => {}
-            outcome => {
-                tracing::info!(alias = %self.alias, %method, ?outcome, "an upstream did not do as it was asked")
+            Ok(Ok(answer)) if answer.is_error => {
+                let said = link.show(&words::error_message(&answer.payload()));
+                tracing::info!(%alias, %method, "an upstream refused what its clients want: {said}");
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(fault)) => {
+                tracing::info!(%alias, %method, "an upstream was not told what its clients want: {fault}");
+            }
+            Err(_) => {
+                tracing::info!(%alias, %method, "an upstream takes its time with what its clients want");
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     wire::{message::Notice, method::Method, params, raw::Raw},
 };
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +47,12 @@ impl Sink {
         {
             tracing::info!(method = %notice.method, "a client reads too slowly; a notice for it is lost");
         }
+    }
+
+    /// The upstream hung up and wants its client to come back.
+    pub(crate) fn hang_up(&self, retry: Duration) {
+        // A client that reads slowly has enough to read as it is.
+        let _ = self.notices.try_send(Event::HangUp(retry));
     }
 
     fn for_client(&self, notice: &Notice) -> Option<Bytes> {

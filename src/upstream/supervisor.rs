@@ -95,6 +95,8 @@ impl Supervisor {
     async fn list(&mut self, link: &Link) -> Result<(), Fault> {
         let inner = &self.inner;
         let before = inner.status.borrow().listing.clone();
+        // What is said from here on is about lists that may not be read any more below.
+        let said = *inner.signals.said();
         let (listing, oddities) =
             lists::read(link, LANE, &inner.settings, &inner.ids, before.as_deref()).await?;
         if oddities != self.oddities {
@@ -110,7 +112,9 @@ impl Supervisor {
             if !was_ready {
                 (status.state, status.since) = (State::Ready, SystemTime::now());
             }
-            is_news = !was_ready || !is_same;
+            // Whoever says so wants its clients to know, even if it looks the same from here.
+            is_news = !was_ready || !is_same || status.said != said;
+            status.said = said;
             tools = listing.tools.len();
             if !is_same {
                 status.listing = Some(Arc::new(listing));
