@@ -371,7 +371,7 @@ async function changes(a, b, sameProcess) {
         for (const side of sides) {
           that(await until(() => side.got(method).length > before.get(side), 8000),
             `${side.name}: ${kind}s/list_changed after ${verb}`, 'did not come');
-          equal(await becomes(() => listed(side), found => found === there), there,
+          equal(await becomes(() => listed(side), found => found === there, 80), there,
             `${side.name}: the list has it after ${verb}: ${there ? 'True' : 'False'}`);
         }
         if (there && kind === 'tool') equal(await a.text(name), `${name} was called`, 'the added tool can be called');

@@ -275,7 +275,7 @@ async def changes(checks: Checks, a: Side, b: Side, same_process: bool) -> None:
                     came = await until(lambda: len(side.got(method)) > before[side.name], 8)
                     checks.that(came, f"{side.name}: {kind}s/list_changed after {verb}", "did not come")
                     found = not there
-                    for _ in range(20):
+                    for _ in range(80):
                         found = await listed(side)
                         if found == there:
                             break
