@@ -2,7 +2,7 @@
 # The official conformance suite (@modelcontextprotocol/conformance) against several endpoints: all server scenarios
 # that it has for one revision, required or not. Which they are, the suite itself says.
 #
-# usage: suite.sh --suite MODULES [--suite MODULES]... --out DIR [--revision 2025-11-25] [--compare] NAME=URL...
+# usage: suite.sh --suite MODULES [--suite MODULES]... --out DIR [--revision 2025-11-25] [--compare] [--uncarried NAME:SCENARIO:REASON]... NAME=URL...
 #        NAME=!REASON stands for an endpoint that is not there, and why.
 #
 # MODULES/node_modules holds a version of the suite; node >= 22 is in PATH. The first endpoint is the server itself,
@@ -22,6 +22,7 @@ while (($#)); do
     --out) OUT=${2:?DIR}; shift ;;
     --revision) REVISION=${2:?REVISION}; shift ;;
     --compare) VERDICT+=(--compare) ;;
+    --uncarried) VERDICT+=(--uncarried "${2:?NAME:SCENARIO:REASON}"); shift ;;
     *=*) ENDPOINTS+=("$1") ;;
     *) echo "suite.sh: what is $1?" >&2; exit 2 ;;
   esac

@@ -2,12 +2,14 @@
 // Reads what suite.sh let the suite write, and gives the verdict: a table of scenarios and endpoints for each version
 // of the suite, and every difference.
 //
-// usage: verdicts.mjs --columns direct,NAME... [--revision R] [--compare] RUN-DIR...
+// usage: verdicts.mjs --columns direct,NAME... [--revision R] [--compare] [--uncarried NAME:SCENARIO:REASON]... RUN-DIR...
 //
 // A scenario passes if it has a check that succeeded and none that failed or warned; without checks it does not pass.
 // A gateway also loses a check that succeeded directly and is not made any more. Where the suite itself says, with a
 // check of status INFO or SKIPPED, that it could not ask, that is named but no loss.
 // In the table stand the number of checks that succeeded, and LOST where a gateway passes with fewer than it should.
+// What the transport of an upstream cannot carry is said with --uncarried: it is named in the table, and it is a failure
+// if the scenario passes all the same or fails in any other way than by not being made.
 // With --compare the server itself may fail, and only what gateways lose counts.
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -15,7 +17,7 @@ import { parseArgs } from 'node:util';
 
 const { values: options, positionals: runs } = parseArgs({
   allowPositionals: true,
-  options: { columns: { type: 'string' }, revision: { type: 'string', default: '' }, compare: { type: 'boolean', default: false } },
+  options: { columns: { type: 'string' }, revision: { type: 'string', default: '' }, compare: { type: 'boolean', default: false }, uncarried: { type: 'string', multiple: true, default: [] } },
 });
 const columns = options.columns.split(',');
 const [direct, ...gateways] = columns;
@@ -86,6 +88,10 @@ function judge(checks = [], reference = []) {
   return cell;
 }
 
+const uncarried = new Map(options.uncarried.map(text => {
+  const [column, scenario, ...reason] = text.split(':');
+  return [`${scenario} ${column}`, reason.join(':')];
+}));
 let passed = 0;
 let failed = 0;
 for (const run of runs) {
@@ -96,7 +102,7 @@ for (const run of runs) {
   const wide = Object.fromEntries(columns.map(column => [column, Math.max(column.length, 13)]));
   const row = (first, cells) => console.log(`  ${first.padEnd(width)}  ${columns.map(c => `${cells(c)}`.padEnd(wide[c])).join('  ')}`.trimEnd());
   const cells = new Map();
-  const lines = { failed: [], named: [], gained: [] };
+  const lines = { failed: [], named: [], gained: [], uncarried: [] };
 
   console.log(`\nofficial suite ${version}, revision ${options.revision}: ${known.size} server scenarios, ${text(join(run, 'seconds')).trim()} s`);
   row('scenario (not scored)', column => column);
@@ -109,6 +115,18 @@ for (const run of runs) {
       // What is not there loses everything, and where nothing passes directly nothing is measured.
       cell.fails = reason ? true : isDirect ? !cell.passes && !options.compare : options.compare ? cell.lost.length > 0 : !cell.passes || cell.lost.length > 0;
       cell.word = reason ? '-' : `${!cell.passes ? 'FAILED' : cell.fails ? 'LOST' : 'ok'} ${cell.checks}`;
+      const why_not = uncarried.get(`${scenario} ${column}`);
+      if (why_not && !reason) {
+        // Not made at all, and for no other reason.
+        cell.fails = cell.passes || cell.bad.length > 0 || !found[column].get(scenario)?.length;
+        cell.word = cell.fails ? `FAILED ${cell.checks}` : 'not carried';
+        if (!cell.fails) {
+          cell.uncarried = true;
+          cells.set(`${scenario} ${column}`, cell);
+          lines.uncarried.push(`${column}: ${scenario}: ${why_not}`);
+          continue;
+        }
+      }
       cells.set(`${scenario} ${column}`, cell);
       cell.fails ? (failed += 1) : (passed += 1);
       const where = `official suite ${version}: ${column}: ${scenario}`;
@@ -124,7 +142,8 @@ for (const run of runs) {
   }
   const of = (column, wanted) => {
     const names = [...known].filter(([, group]) => wanted(group)).map(([name]) => cells.get(`${name} ${column}`));
-    return `${names.filter(cell => cell.passes && !cell.fails).length}/${names.length}`;
+    const carried = names.filter(cell => !cell.uncarried);
+    return `${carried.filter(cell => cell.passes && !cell.fails).length}/${carried.length}`;
   };
   if ([...known.values()].some(group => group !== 'required')) row('required', column => of(column, group => group === 'required'));
   row('all', column => of(column, () => true));
@@ -140,6 +159,8 @@ for (const run of runs) {
   for (const line of lines.failed) console.log(line);
   if (lines.gained.length) console.log(`\nthe server itself, ${version}:`);
   for (const line of lines.gained) console.log(`  ${line}`);
+  if (lines.uncarried.length) console.log(`\nwhat the transport of the upstream cannot carry, ${version}:`);
+  for (const line of lines.uncarried) console.log(`  ${line}`);
   if (gateways.length && lines.named.length) console.log(`\nnot asked by the suite through a gateway, in its own words, ${version}:`);
   for (const line of lines.named) console.log(`  ${line}`);
 }

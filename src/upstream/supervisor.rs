@@ -27,6 +27,8 @@ const MOST: Duration = Duration::from_mins(30);
 const UNAUTHORIZED: Duration = Duration::from_secs(30);
 /// Several changes within this time are read once.
 const SETTLE: Duration = Duration::from_millis(50);
+/// So many changes more than one in a second are no reason to wait longer.
+const OFTEN: u32 = 10;
 /// The same for a list that changes all the time.
 const SETTLE_MOST: Duration = Duration::from_secs(5);
 
@@ -135,7 +137,7 @@ impl Supervisor {
         let inner = self.inner.clone();
         let mut ping = ticker(timeouts.ping);
         let mut refresh = ticker(timeouts.refresh);
-        let (mut settle, mut changed) = (SETTLE, Instant::now());
+        let mut pace = Pace::new();
         let listener = link.clone();
         let mut listening = AbortOnDropHandle::new(tokio::spawn(async move { listen(&listener).await }));
         let end = loop {
@@ -143,10 +145,7 @@ impl Supervisor {
                 () = stop.cancelled() => break End::Stopped,
                 lost = &mut listening => break End::Lost(lost.unwrap_or(Fault::Stopping)),
                 () = inner.signals.relisted() => {
-                    // A list that changes all the time is read at leisure.
-                    settle = if changed.elapsed() < SETTLE_MOST { (settle * 2).min(SETTLE_MOST) } else { SETTLE };
-                    sleep(settle).await;
-                    changed = Instant::now();
+                    sleep(pace.next()).await;
                     if let Err(fault) = self.list(&link).await { break End::Lost(fault) }
                 }
                 _ = refresh.tick() => if let Err(fault) = self.list(&link).await { break End::Lost(fault) },
@@ -226,6 +225,28 @@ async fn listen(link: &Link) -> Fault {
         }
         wait = if began.elapsed() > MOST / 30 { FIRST } else { (wait * 2).min(MOST / 30) };
         sleep(wait).await;
+    }
+}
+
+/// How long a changed list is left alone: one that changes all the time is read at leisure.
+struct Pace {
+    recent: u32,
+    last: Instant,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    fn new() -> Self {
+        Self { recent: 0, last: Instant::now() }
+    }
+
+    fn next(&mut self) -> Duration {
+        let quiet = self.last.elapsed().as_secs();
+        self.recent = self.recent.saturating_sub(quiet.try_into().unwrap_or(u32::MAX)).saturating_add(1);
+        self.last = Instant::now();
+        let doublings = self.recent.saturating_sub(OFTEN).min(16);
+        SETTLE.saturating_mul(1 << doublings).min(SETTLE_MOST)
     }
 }
 
