@@ -4,6 +4,7 @@ use crate::{
     protocol::{
         ask::{Ask, Asked},
         handshake::Hello,
+        links::covers,
         stream::Stream,
         version::Version,
     },
@@ -28,7 +29,7 @@ pub struct Inbox {
     /// Whether the client sees several upstreams as one.
     is_merged: bool,
     /// By alias and the upstream's own URI: the URI that the client knows, where that is another.
-    renamed: Mutex<HashMap<(Box<str>, Box<str>), Raw>>,
+    renamed: Mutex<HashMap<(Box<str>, Box<str>), Box<str>>>,
 }
 
 // === impl Inbox ===
@@ -73,7 +74,7 @@ impl Inbox {
                 Method::ResourcesUpdated => {
                     if let Some(params) = notice.params()
                         && let Ok((uri, at)) = params::text(&params, "uri")
-                        && let Some(shown) = self.renamed().get(&(alias.into(), (&*uri).into()))
+                        && let Some(shown) = self.shown(alias, &uri)
                     {
                         return notice.rewrite(&[(at, shown.as_bytes())]);
                     }
@@ -91,7 +92,12 @@ impl Inbox {
 
     /// Remembers that the client knows a resource of `alias` under another URI.
     pub fn rename(&self, alias: &str, native: &str, shown: &str) {
-        self.renamed().insert((alias.into(), native.into()), Raw::of(shown));
+        self.renamed().insert((alias.into(), native.into()), shown.into());
+    }
+
+    /// Forgets that again.
+    pub fn forget(&self, alias: &str, native: &str) {
+        self.renamed().remove(&(alias.into(), native.into()));
     }
 
     /// Tells the client, now or when it listens, that a list changed; one notice tells of any number.
@@ -105,7 +111,18 @@ impl Inbox {
         self.asked.close();
     }
 
-    fn renamed(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>), Raw>> {
+    /// The URI that the client knows a resource of `alias` by, or that of which it is a part, if that is another.
+    fn shown(&self, alias: &str, uri: &str) -> Option<Raw> {
+        let renamed = self.renamed();
+        if let Some(shown) = renamed.get(&(alias.into(), uri.into())) {
+            return Some(Raw::of(&**shown));
+        }
+        let parts = renamed.iter().filter(|((whose, native), _)| **whose == *alias && covers(native, uri));
+        let ((_, native), shown) = parts.max_by_key(|((_, native), _)| native.len())?;
+        Some(Raw::of(&format!("{shown}{}", &uri[native.len()..])))
+    }
+
+    fn renamed(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>), Box<str>>> {
         // No code that holds the lock can panic.
         self.renamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
