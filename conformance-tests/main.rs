@@ -1,5 +1,7 @@
 //! Tests.
 
+mod aggregate;
+mod asks;
 mod bad_input;
 mod bad_upstreams;
 mod batches;
@@ -11,6 +13,7 @@ mod hostile_config;
 mod house;
 mod keys;
 mod kit;
+mod levels;
 mod life;
 mod lists;
 mod resilience;
@@ -19,6 +22,7 @@ mod stdio;
 mod transports;
 mod upstream_life;
 mod upstream_sessions;
+mod uris;
 mod validation;
 mod wire;
 mod wire_sse;

@@ -39,6 +39,7 @@ const FAREWELL: Duration = Duration::from_secs(6);
 pub struct Gateway {
     front: Front,
     relay: Relay,
+    sessions: Arc<Table>,
     tasks: TaskTracker,
     /// Ends the control plane.
     stop: CancellationToken,
@@ -81,8 +82,8 @@ impl Gateway {
             CancellationToken::new(),
         );
         tasks.spawn(publish(relay.clone(), sessions.clone(), changed, stop.clone()));
-        tasks.spawn(sweep(relay.clone(), sessions, stop.clone()));
-        Ok(Self { front, relay, tasks, stop, drain })
+        tasks.spawn(sweep(relay.clone(), sessions.clone(), stop.clone()));
+        Ok(Self { front, relay, sessions, tasks, stop, drain })
     }
 
     /// The front for a lane; `stop` ends its streams.
@@ -93,6 +94,11 @@ impl Gateway {
     /// The upstreams, for who wants to watch them.
     pub fn relay(&self) -> &Relay {
         &self.relay
+    }
+
+    /// The clients' sessions, for who wants to watch them.
+    pub fn sessions(&self) -> &Table {
+        &self.sessions
     }
 
     /// How long calls may go on after a request to stop.

@@ -1,6 +1,9 @@
 //! One request that a fake upstream got, and the ways to answer it, well or badly.
 
-use crate::kit::upstream::{Dialect, Shared};
+use crate::kit::{
+    offers,
+    upstream::{Dialect, Shared},
+};
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -236,20 +239,20 @@ impl Exchange {
                 let tools = script.tools.join(",");
                 self.result(&format!(r#"{{"tools":[{tools}]}}"#)).await
             }
-            "prompts/list" => self.result(r#"{"prompts":[]}"#).await,
-            "resources/list" => self.result(r#"{"resources":[]}"#).await,
-            "resources/templates/list" => self.result(r#"{"resourceTemplates":[]}"#).await,
             "tools/call" => self.result(r#"{"content":[{"type":"text","text":"done"}]}"#).await,
             "ping" => self.result("{}").await,
-            _ => self.respond(202, &[], b"").await,
+            _ => match offers::served(&script, &self.seen) {
+                Some(result) => self.result(&result).await,
+                None => self.respond(202, &[], b"").await,
+            },
         }
     }
 
     async fn welcome(self) -> Kept {
         let script = self.shared.script();
         let result = format!(
-            r#"{{"protocolVersion":"{}","capabilities":{},"serverInfo":{{"name":"fake","version":"1.0"}},"instructions":"be kind"}}"#,
-            script.version, script.capabilities
+            r#"{{"protocolVersion":"{}","capabilities":{},"serverInfo":{{"name":"{}","version":"1.0"}},"instructions":"be kind"}}"#,
+            script.version, script.capabilities, script.name
         );
         if script.dialect == Dialect::Legacy || !script.keeps_sessions {
             return self.result(&result).await;

@@ -37,8 +37,13 @@ impl<'a> Legacy<'a> {
 
     /// Opens the stream and introduces itself.
     pub(crate) async fn open(gateway: &'a Running, path: &str) -> Self {
+        Self::open_with(gateway, path, &hello("2024-11-05")).await
+    }
+
+    /// The same with another body of `initialize`, of the same version.
+    pub(crate) async fn open_with(gateway: &'a Running, path: &str, hello: &str) -> Self {
         let mut client = Self::connect(gateway, path, None).await;
-        let welcome: Value = serde_json::from_str(&client.ask(&hello("2024-11-05")).await).expect("JSON");
+        let welcome: Value = serde_json::from_str(&client.ask(hello).await).expect("JSON");
         assert_eq!(welcome["result"]["protocolVersion"], "2024-11-05");
         let noted = client.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
         assert_eq!(noted.status, 202);

@@ -27,6 +27,8 @@ pub(crate) struct Opening<'a> {
     gateway: &'a Running,
     path: String,
     version: String,
+    capabilities: String,
+    name: String,
     headers: Vec<(String, String)>,
 }
 
@@ -38,8 +40,13 @@ pub(crate) fn post(gateway: &Running, path: &str) -> RequestBuilder {
 
 /// The body of `initialize`.
 pub(crate) fn hello(version: &str) -> String {
+    hello_of(version, "{}", "kit")
+}
+
+/// The body of `initialize` of a client that offers something.
+pub(crate) fn hello_of(version: &str, capabilities: &str, name: &str) -> String {
     format!(
-        r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"kit","version":"1"}}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{capabilities},"clientInfo":{{"name":"{name}","version":"1"}}}}}}"#
     )
 }
 
@@ -47,11 +54,29 @@ pub(crate) fn hello(version: &str) -> String {
 
 impl<'a> Opening<'a> {
     pub(crate) fn new(gateway: &'a Running, path: &str) -> Self {
-        Self { gateway, path: path.into(), version: "2025-11-25".into(), headers: Vec::new() }
+        Self {
+            gateway,
+            path: path.into(),
+            version: "2025-11-25".into(),
+            capabilities: "{}".into(),
+            name: "kit".into(),
+            headers: Vec::new(),
+        }
     }
 
     pub(crate) fn version(mut self, version: &str) -> Self {
         self.version = version.into();
+        self
+    }
+
+    pub(crate) fn capabilities(mut self, capabilities: &str) -> Self {
+        self.capabilities = capabilities.into();
+        self
+    }
+
+    /// What the client calls itself.
+    pub(crate) fn name(mut self, name: &str) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -69,7 +94,7 @@ impl<'a> Opening<'a> {
     pub(crate) async fn try_open(&self) -> Reply {
         let request = post(self.gateway, &self.path);
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        send(request.body(hello(&self.version))).await
+        send(request.body(hello_of(&self.version, &self.capabilities, &self.name))).await
     }
 
     /// Opens it and says that it is open.
@@ -143,9 +168,21 @@ impl<'a> Session<'a> {
 
     /// Opens the session's own stream.
     pub(crate) async fn listen(&self) -> Events {
-        let request =
-            self.gateway.http.get(self.gateway.url(&self.path)).header("accept", "text/event-stream");
-        let response = within("a stream", self.mark(request).send()).await.expect("a stream");
+        let response = within("a stream", self.to_get().send()).await.expect("a stream");
+        assert_eq!(response.status().as_u16(), 200);
+        Events::new(response)
+    }
+
+    /// A GET with this session's headers.
+    pub(crate) fn to_get(&self) -> RequestBuilder {
+        let request = self.gateway.http.get(self.gateway.url(&self.path));
+        self.mark(request.header("accept", "text/event-stream"))
+    }
+
+    /// Takes a stream up behind the event of that id.
+    pub(crate) async fn resume(&self, last: &str) -> Events {
+        let request = self.to_get().header("last-event-id", last);
+        let response = within("a stream", request.send()).await.expect("a stream");
         assert_eq!(response.status().as_u16(), 200);
         Events::new(response)
     }

@@ -38,8 +38,13 @@ pub(crate) struct Script {
     pub(crate) has_stream: bool,
     pub(crate) version: String,
     pub(crate) capabilities: &'static str,
+    /// What it calls itself.
+    pub(crate) name: &'static str,
     /// The definitions, as JSON text.
     pub(crate) tools: Vec<String>,
+    pub(crate) prompts: Vec<String>,
+    pub(crate) resources: Vec<String>,
+    pub(crate) templates: Vec<String>,
     /// What a session that is not known gets.
     pub(crate) forgotten: (u16, &'static str),
 }
@@ -74,7 +79,11 @@ impl Script {
             has_stream: false,
             version: "2025-06-18".into(),
             capabilities: r#"{"tools":{"listChanged":true}}"#,
+            name: "fake",
             tools: vec![tool("echo")],
+            prompts: Vec::new(),
+            resources: Vec::new(),
+            templates: Vec::new(),
             forgotten: (
                 404,
                 r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#,
@@ -180,6 +189,16 @@ impl Fake {
         self.tell(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
     }
 
+    /// Says something on one session's stream.
+    pub(crate) fn tell_to(&self, session: &str, message: &str) {
+        self.shared.send_to(session, event(message));
+    }
+
+    /// Has other resources from now on, without a word.
+    pub(crate) fn set_resources(&self, resources: Vec<String>) {
+        lock(&self.shared.script).resources = resources;
+    }
+
     /// Ends all of its streams.
     pub(crate) fn cut_streams(&self) {
         lock(&self.shared.streams).clear();
@@ -269,6 +288,28 @@ impl Shared {
 
     pub(crate) fn detach(&self, session: &str) {
         lock(&self.streams).remove(session);
+    }
+
+    /// Waits for the answer to what was asked under this id, the `count`th of that id.
+    pub(crate) async fn answer_to(&self, id: &str, count: usize) -> Seen {
+        let is_meant = |seen: &&Seen| seen.rpc() == "answer" && seen.id() == id;
+        let mut news = self.seen.subscribe();
+        let enough = |seen: &Vec<Seen>| seen.iter().filter(is_meant).count() >= count;
+        let what = format!("{count} answers to {id}");
+        let seen = within(&what, news.wait_for(enough)).await.expect("the fake lives").clone();
+        seen.into_iter().filter(|seen| is_meant(&seen)).nth(count - 1).expect("as many as waited for")
+    }
+
+    /// Waits for the answer that came in this session to what was asked under this id.
+    pub(crate) async fn answer_in(&self, session: Option<&str>, id: &str) -> Seen {
+        let is_here = |seen: &Seen| {
+            session.is_none_or(|id| seen.header("mcp-session-id") == Some(id) || seen.path.ends_with(id))
+        };
+        let is_meant = |seen: &&Seen| seen.rpc() == "answer" && seen.id() == id && is_here(seen);
+        let mut news = self.seen.subscribe();
+        let what = format!("an answer to {id} in {session:?}");
+        let seen = within(&what, news.wait_for(|seen| seen.iter().any(|seen| is_meant(&seen)))).await;
+        seen.expect("the fake lives").iter().find(is_meant).expect("what was waited for").clone()
     }
 
     /// Sends a piece of a session's stream.

@@ -4,6 +4,7 @@ use crate::{
     protocol::{
         ask::{Ask, Asked},
         handshake::Hello,
+        links::covers,
         stream::Stream,
         version::Version,
     },
@@ -32,7 +33,7 @@ pub struct Inbox {
 }
 
 /// By alias and native URI: the URI that is shown.
-type Renamed = HashMap<(Box<str>, Box<str>), Raw>;
+type Renamed = HashMap<(Box<str>, Box<str>), Box<str>>;
 
 // === impl Inbox ===
 
@@ -76,7 +77,7 @@ impl Inbox {
                 Method::ResourcesUpdated => {
                     if let Some(params) = notice.params()
                         && let Ok((uri, at)) = params::text(&params, "uri")
-                        && let Some(shown) = self.renamed().get(&(alias.into(), (&*uri).into()))
+                        && let Some(shown) = self.shown(alias, &uri)
                     {
                         return notice.rewrite(&[(at, shown.as_bytes())]);
                     }
@@ -94,7 +95,12 @@ impl Inbox {
 
     /// Remembers that the client knows a resource of `alias` under another URI.
     pub fn rename(&self, alias: &str, native: &str, shown: &str) {
-        self.renamed().insert((alias.into(), native.into()), Raw::of(shown));
+        self.renamed().insert((alias.into(), native.into()), shown.into());
+    }
+
+    /// Forgets that again.
+    pub fn forget(&self, alias: &str, native: &str) {
+        self.renamed().remove(&(alias.into(), native.into()));
     }
 
     /// Tells the client, now or when it listens, that a list changed; one notice tells of any number.
@@ -106,6 +112,17 @@ impl Inbox {
     pub fn close(&self) {
         self.stream.close();
         self.asked.close();
+    }
+
+    /// The URI that the client knows a resource of `alias` by, or that of which it is a part, if that is another.
+    fn shown(&self, alias: &str, uri: &str) -> Option<Raw> {
+        let renamed = self.renamed();
+        if let Some(shown) = renamed.get(&(alias.into(), uri.into())) {
+            return Some(Raw::of(&**shown));
+        }
+        let parts = renamed.iter().filter(|((whose, native), _)| **whose == *alias && covers(native, uri));
+        let ((_, native), shown) = parts.max_by_key(|((_, native), _)| native.len())?;
+        Some(Raw::of(&format!("{shown}{}", &uri[native.len()..])))
     }
 
     fn renamed(&self) -> MutexGuard<'_, Renamed> {

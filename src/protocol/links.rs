@@ -48,6 +48,13 @@ pub fn of_interface(definition: &Raw) -> Vec<Link> {
     links
 }
 
+/// Whether a notice about `uri` concerns who subscribed to `subscribed`: the resource itself, or a part of it
+/// (resources, "Subscriptions").
+pub fn covers(subscribed: &str, uri: &str) -> bool {
+    uri.strip_prefix(subscribed)
+        .is_some_and(|rest| rest.is_empty() || subscribed.ends_with('/') || rest.starts_with(['/', '?', '#']))
+}
+
 fn items(part: Option<Part<'_>>) -> Vec<Part<'_>> {
     part.and_then(Part::items).unwrap_or_default()
 }
@@ -72,7 +79,7 @@ fn link(uri: Part<'_>) -> Option<Link> {
 
 #[cfg(test)]
 mod tests {
-    use super::{links, of_interface};
+    use super::{covers, links, of_interface};
     use crate::wire::raw::Raw;
     use bytes::Bytes;
     use proptest::{prop_assert, proptest};
@@ -98,6 +105,22 @@ mod tests {
             let text: String = serde_json::from_str(&payload.as_str()[link.at]).expect("a JSON string");
             assert_eq!(text, link.uri);
         }
+    }
+
+    #[rstest]
+    #[case("x://a", "x://a", true)]
+    #[case("x://a", "x://a/b", true)]
+    #[case("x://a", "x://a?b", true)]
+    #[case("x://a", "x://a#b", true)]
+    #[case("x://a/", "x://a/b", true)]
+    #[case("x://a", "x://ab", false)]
+    #[case("x://a/b", "x://a", false)]
+    fn a_part_is_not_what_only_begins_alike(
+        #[case] subscribed: &str,
+        #[case] uri: &str,
+        #[case] is_part: bool,
+    ) {
+        assert_eq!(covers(subscribed, uri), is_part);
     }
 
     #[test]

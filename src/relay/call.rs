@@ -16,6 +16,7 @@ use crate::{
     wire::{
         error::Failure,
         message::{Answer, Request},
+        method::Method,
         params,
         raw::Raw,
     },
@@ -184,6 +185,12 @@ impl Ready {
                 self.upstream.subscribe(lane, &caller, outbound, uri, most, cancel).await
             }
         };
+        if let Some(uri) = &self.after.subscription {
+            let is_on = matches!(&outcome, Ok(Some(answer)) if !answer.is_error);
+            if !(is_on && self.request.method == Method::Subscribe) {
+                self.session.inbox.forget(self.upstream.alias().as_str(), uri);
+            }
+        }
         let id = self.request.id();
         match outcome {
             Ok(answer) => answer.map(|answer| self.finish(answer).with_id(&id)),

@@ -49,7 +49,12 @@ impl Relay {
             let view = self.view(&session.identity, &session.endpoint.scope);
             let member =
                 self.member(&alias).filter(|_| view.aliases().contains(&alias)).ok_or_else(unknown)?;
-            ready(lane, session, member, &request, request.method.as_str().into(), Vec::new(), token)
+            let about = request.method.as_str().into();
+            let mut ready = ready(lane, session, member, &request, about, Vec::new(), token)?;
+            // The result is that of the call, and refers to as much.
+            let is_result = request.method == Method::TasksResult && session.inbox.is_merged();
+            ready.after.links = is_result.then_some(view);
+            Ok(ready)
         };
         begin(decided(), &request)
     }

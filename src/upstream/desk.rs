@@ -44,9 +44,21 @@ struct Opened<'desk> {
     withdrawn: CancellationToken,
 }
 
+/// Which call a question came with.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// This one: the question ends with it.
+    Call(Arc<Sink>),
+    /// One of several calls of the same client, of which this is the youngest: its end says nothing about the question.
+    OneOf(Arc<Sink>),
+    /// None that is known.
+    Nothing,
+}
+
 /// Whom a question is put to.
 enum To {
     Call(Arc<Sink>),
+    OneOf(Arc<Sink>),
     Client(Arc<Inbox>),
     Nobody,
 }
@@ -71,11 +83,11 @@ impl Desk {
         &self.audience
     }
 
-    /// Takes a question, which came with the call of `sink` or with none. `reply` sends a message to the upstream.
+    /// Takes a question, which came with a call or with none. `reply` sends a message to the upstream.
     pub(crate) fn take<F>(
         self: &Arc<Self>,
         request: Request,
-        sink: Option<&Arc<Sink>>,
+        cause: Cause,
         reply: impl Fn(Bytes) -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = Result<(), Fault>> + Send + 'static,
@@ -85,7 +97,7 @@ impl Desk {
             tracing::info!(alias = %self.audience.alias, most = MOST, "an upstream asks too much at once; a question stays open");
             return;
         };
-        let (desk, to) = (self.clone(), self.route(sink));
+        let (desk, to) = (self.clone(), self.route(cause));
         tokio::spawn(async move {
             let answer = tokio::select! {
                 answer = desk.answer(&request, to, &reply) => answer,
@@ -110,11 +122,12 @@ impl Desk {
         self.over.cancel();
     }
 
-    fn route(&self, sink: Option<&Arc<Sink>>) -> To {
-        match (sink, &self.audience.inbox) {
-            (Some(sink), _) => To::Call(sink.clone()),
-            (None, Some(inbox)) => To::Client(inbox.clone()),
-            (None, None) => To::Nobody,
+    fn route(&self, cause: Cause) -> To {
+        match (cause, &self.audience.inbox) {
+            (Cause::Call(sink), _) => To::Call(sink),
+            (Cause::OneOf(sink), _) => To::OneOf(sink),
+            (Cause::Nothing, Some(inbox)) => To::Client(inbox.clone()),
+            (Cause::Nothing, None) => To::Nobody,
         }
     }
 
@@ -134,7 +147,7 @@ impl Desk {
             return result(json!({}));
         }
         let inbox = match &to {
-            To::Call(sink) => &sink.inbox,
+            To::Call(sink) | To::OneOf(sink) => &sink.inbox,
             To::Client(inbox) => inbox,
             // The session serves the gateway itself, which has no roots.
             To::Nobody if request.method == Method::RootsList => return result(json!({"roots": []})),
@@ -162,18 +175,23 @@ impl Desk {
         let ask = Ask { request: request.clone(), token, answer: sender, progress, withdrawn };
         let over = match &to {
             To::Call(sink) => Some(sink.over.clone()),
-            To::Client(_) | To::Nobody => None,
+            To::OneOf(_) | To::Client(_) | To::Nobody => None,
         };
-        match &to {
-            // A client that is gone takes no questions: dropped, it is answered below.
-            To::Call(sink) => drop(sink.notices.send(Event::Ask(ask)).await),
-            To::Client(inbox) => inbox.ask(ask),
-            To::Nobody => {}
-        }
+        // A client that does not read takes no question either: neither the call's end nor our patience waits for it.
+        let mut put = std::pin::pin!(async {
+            match &to {
+                // A client that is gone takes no questions: dropped, it is answered below.
+                To::Call(sink) | To::OneOf(sink) => drop(sink.notices.send(Event::Ask(ask)).await),
+                To::Client(inbox) => inbox.ask(ask),
+                To::Nobody => {}
+            }
+            pending::<()>().await;
+        });
         let mut patience = std::pin::pin!(sleep(self.patience));
         loop {
             tokio::select! {
                 biased;
+                () = &mut put => {}
                 answer = &mut answer => return match answer {
                     Ok(answer) => Some(answer.with_id(&request.id())),
                     Err(_) => refuse(Failure::exhausted("client_gone", "the client is gone, or takes no more questions")),

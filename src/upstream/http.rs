@@ -3,7 +3,7 @@
 use crate::{
     protocol::call::Lane,
     upstream::{
-        desk::Desk,
+        desk::{Cause, Desk},
         fault::Fault,
         net::{self, Net},
         pending::number,
@@ -338,7 +338,8 @@ impl HttpLink {
 
     fn ask(self: &Arc<Self>, lane: Lane, request: Request, sink: Option<&Arc<Sink>>) {
         let link = self.clone();
-        self.desk.take(request, sink, move |message| {
+        let cause = sink.cloned().map_or(Cause::Nothing, Cause::Call);
+        self.desk.take(request, cause, move |message| {
             let link = link.clone();
             async move { link.notify(lane, message).await }
         });

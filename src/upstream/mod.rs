@@ -336,7 +336,8 @@ impl Inner {
         let audience = self.audience(affinity, Some(caller));
         let client = if audience.is_own() { caller.inbox.hello() } else { None };
         let link = self.open(lane, &audience, client, true).await?;
-        self.prepare(lane, &link, affinity, caller.level).await;
+        let level = if audience.is_own() { caller.level } else { self.shared_level() };
+        self.prepare(lane, &link, affinity, level).await;
         Ok(link)
     }
 

@@ -1,7 +1,12 @@
 //! One stream for all calls of a session: what comes on it is told apart by our ids.
 
 use crate::{
-    upstream::{desk::Desk, fault::Fault, pending::Pending, sink::Sink},
+    upstream::{
+        desk::{Cause, Desk},
+        fault::Fault,
+        pending::Pending,
+        sink::Sink,
+    },
     wire::{
         message::{Message, Notice},
         method::Method,
@@ -40,7 +45,7 @@ impl Mux {
                 }
             }
             Message::Notice(notice) => self.pass(&notice),
-            Message::Request(request) => self.desk.take(request, self.sink().as_ref(), reply),
+            Message::Request(request) => self.desk.take(request, self.cause(), reply),
         }
     }
 
@@ -53,10 +58,19 @@ impl Mux {
     /// The call that something without a name belongs to: the only one there is (client features are asked for within a
     /// call, SEP-2260). Of several it could be any; in a session of one client's own any will do, since all of them lead
     /// to that client.
+    fn cause(&self) -> Cause {
+        if let Some(sink) = self.pending.only() {
+            return Cause::Call(sink);
+        }
+        let youngest = self.desk.audience().is_own().then(|| self.pending.youngest()).flatten();
+        youngest.map_or(Cause::Nothing, Cause::OneOf)
+    }
+
     fn sink(&self) -> Option<Arc<Sink>> {
-        self.pending
-            .only()
-            .or_else(|| self.desk.audience().is_own().then(|| self.pending.youngest()).flatten())
+        match self.cause() {
+            Cause::Call(sink) | Cause::OneOf(sink) => Some(sink),
+            Cause::Nothing => None,
+        }
     }
 
     fn pass(&self, notice: &Notice) {

@@ -1,6 +1,7 @@
 //! Who subscribed to which resource, by upstream session: an upstream session that is opened anew is subscribed anew.
 
 use crate::{
+    protocol::links::covers,
     upstream::affinity::{Affinity, Caller},
     wire::{message::Notice, params},
 };
@@ -99,8 +100,7 @@ impl Subscriptions {
         let Ok((uri, _)) = params::text(&params, "uri") else { return };
         let mut told: HashMap<u64, Caller> = HashMap::new();
         if let Some(uris) = self.all().get(&affinity) {
-            let is_meant = |subscribed: &str| uri.starts_with(subscribed);
-            for (_, callers) in uris.iter().filter(|(subscribed, _)| is_meant(subscribed)) {
+            for (_, callers) in uris.iter().filter(|(subscribed, _)| covers(subscribed, &uri)) {
                 told.extend(callers.iter().map(|(session, caller)| (*session, caller.clone())));
             }
         }

@@ -91,7 +91,8 @@ impl Upstream {
             // What is shared is as verbose as the most curious wants it; others are spared what they do not want.
             let mut level = inner.level.lock().unwrap_or_else(PoisonError::into_inner);
             let lowest = level.map_or(wanted, |level| level::lower(level, wanted));
-            if *level == Some(lowest) {
+            // The session of another key may not know it yet.
+            if *level == Some(lowest) && affinity == Affinity::Shared {
                 return;
             }
             *level = Some(lowest);
