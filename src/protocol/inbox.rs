@@ -13,7 +13,10 @@ use crate::{
 use bytes::Bytes;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The way to one client outside of its calls: the GET stream of streamable HTTP, or the only stream of HTTP+SSE and
@@ -28,6 +31,8 @@ pub struct Inbox {
     hello: OnceLock<(Hello, Version)>,
     /// Whether the client sees several upstreams as one.
     is_merged: bool,
+    /// Whether some upstream has, or had, lists of this client's own.
+    own_lists: AtomicBool,
     /// By alias and the upstream's own URI: the URI that the client knows, where that is another.
     renamed: Mutex<Renamed>,
 }
@@ -40,7 +45,14 @@ type Renamed = HashMap<(Box<str>, Box<str>), Box<str>>;
 impl Inbox {
     /// An inbox; `is_merged` tells that the client sees several upstreams as one.
     pub fn new(stream: Arc<Stream>, asked: Arc<Asked>, is_merged: bool) -> Self {
-        Self { stream, asked, hello: OnceLock::new(), is_merged, renamed: Mutex::default() }
+        Self {
+            stream,
+            asked,
+            hello: OnceLock::new(),
+            is_merged,
+            own_lists: AtomicBool::new(false),
+            renamed: Mutex::default(),
+        }
     }
 
     /// The client introduces itself; a second introduction changes nothing. Returns what was agreed on.
@@ -56,6 +68,16 @@ impl Inbox {
     /// Whether the client sees several upstreams as one.
     pub fn is_merged(&self) -> bool {
         self.is_merged
+    }
+
+    /// Some upstream has lists of this client's own, or had.
+    pub fn expect_own_lists(&self) {
+        self.own_lists.store(true, Ordering::Release);
+    }
+
+    /// Whether upstreams must be asked for lists of this client's own.
+    pub fn may_have_own_lists(&self) -> bool {
+        self.own_lists.load(Ordering::Acquire)
     }
 
     /// Puts an upstream's question on the client's own stream.

@@ -84,7 +84,7 @@ impl Relay {
     fn decide_call(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
         let params = object(request)?;
         let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
-        let view = self.view(&session.identity, &session.endpoint.scope);
+        let view = self.view_for(session);
         // What is denied is not in the view: unknown and denied are the same from here on.
         let Some(row) = view.tool(&named.name) else {
             let member = self.unlisted(Kind::Tools, session, &named.name);
@@ -109,7 +109,7 @@ impl Relay {
     fn decide_prompt(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
         let params = object(request)?;
         let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
-        let view = self.view(&session.identity, &session.endpoint.scope);
+        let view = self.view_for(session);
         let Some(row) = view.prompt(&named.name) else {
             let member = self.unlisted(Kind::Prompts, session, &named.name);
             let member = member.ok_or_else(|| Failure::unknown_prompt(&named.name))?;

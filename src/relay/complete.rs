@@ -35,7 +35,7 @@ impl Relay {
         let params = object(request)?;
         let Reference { is_prompt, text, at } = reference(&params)?;
         let token = params::progress_token(&params).map_err(Failure::invalid_params)?;
-        let view = self.view(&session.identity, &session.endpoint.scope);
+        let view = self.view_for(session);
         let (alias, native) = if is_prompt {
             let row = view.prompt(&text).ok_or_else(|| Failure::unknown_prompt(&text))?;
             (row.alias.clone(), row.native.to_string())

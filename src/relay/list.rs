@@ -21,7 +21,7 @@ impl Relay {
             Ok(cursor) => cursor.flatten(),
             Err(reason) => return refuse(request, &Failure::invalid_params(reason)),
         };
-        match self.view(&session.identity, &session.endpoint.scope).page(kind, cursor.as_deref()) {
+        match self.view_for(session).page(kind, cursor.as_deref()) {
             Some(page) => Events::ready(Answer::result(&request.id(), &page)),
             None => {
                 let failure =

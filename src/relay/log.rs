@@ -22,7 +22,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 impl Relay {
     pub(super) fn set_level(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
-        let view = self.view(&session.identity, &session.endpoint.scope);
+        let view = self.view_for(session);
         let members: Vec<_> = view
             .aliases()
             .iter()

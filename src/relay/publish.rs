@@ -2,10 +2,12 @@
 
 use crate::{
     catalog::{
-        merge::{self, Source},
+        listing::Listing,
+        merge::{self, Catalog, Source},
         name::Alias,
+        view::View,
     },
-    relay::Relay,
+    relay::{Member, Relay},
     session::table::Session,
     upstream::Said,
     wire::method::Method,
@@ -23,10 +25,7 @@ const MOST_TOLD: usize = 20;
 impl Relay {
     /// Merges what the upstreams said last, and tells the sessions that see something else now.
     pub fn publish(&self, sessions: &[Arc<Session>]) {
-        let sources = self.0.upstreams.iter().map(|(alias, member)| {
-            (alias.clone(), Source { show: member.show.clone(), listing: member.upstream.status().listing })
-        });
-        let catalog = Arc::new(merge::merge(&sources.collect(), &self.0.names));
+        let catalog = Arc::new(self.merge(&[]));
         let before = self.0.catalog.load_full();
         let said = self.news();
         if before.is_same(&catalog) && said.is_empty() {
@@ -47,8 +46,13 @@ impl Relay {
             let changes =
                 self.view_of(&before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
             // Who may use some tools only hears of changes of what it sees, and of no others.
+            // What its own session with the upstream said, it heard already.
+            let is_told = |alias: &Alias| {
+                self.member(alias).is_some_and(|member| member.upstream.is_open_for(session.number))
+            };
             let may_hear = |alias: &Alias| {
                 scope.includes(alias)
+                    && !is_told(alias)
                     && identity.grant.allows_alias(alias.as_str())
                     && !identity.grant.limits_tools()
             };
@@ -64,6 +68,38 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Merges what the upstreams said last; `own` stands in place of what some of them have for everybody.
+    fn merge(&self, own: &[(Alias, Arc<Listing>)]) -> Catalog {
+        let listing = |alias: &Alias, member: &Member| {
+            let own = own.iter().find(|(whose, _)| whose == alias);
+            own.map_or_else(|| member.upstream.status().listing, |(_, listing)| Some(listing.clone()))
+        };
+        let sources = self.0.upstreams.iter().map(|(alias, member)| {
+            (alias.clone(), Source { show: member.show.clone(), listing: listing(alias, member) })
+        });
+        merge::merge(&sources.collect(), &self.0.names)
+    }
+
+    /// What a session sees at this moment.
+    pub(super) fn view_for(&self, session: &Session) -> Arc<View> {
+        let catalog = self.0.catalog.load();
+        let (identity, scope) = (&session.identity, &session.endpoint.scope);
+        if !session.inbox.may_have_own_lists() {
+            return self.view_of(&catalog, identity, scope);
+        }
+        let own: Vec<_> = self
+            .0
+            .upstreams
+            .iter()
+            .filter_map(|(alias, member)| Some((alias.clone(), member.upstream.own_listing(session.number)?)))
+            .collect();
+        if own.is_empty() {
+            return self.view_of(&catalog, identity, scope);
+        }
+        let own = session.own.catalog(&catalog, own, |own| self.merge(own));
+        self.view_of(&own, identity, scope)
     }
 
     /// Which upstreams said that lists of theirs changed since they were asked last.

@@ -26,7 +26,7 @@ impl Relay {
     fn decide_read(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
         let params = object(request)?;
         let named = params::named(&params, "uri").map_err(Failure::invalid_params)?;
-        let view = self.view(&session.identity, &session.endpoint.scope);
+        let view = self.view_for(session);
         let (alias, native) = self.whose(session, &view, &named.name)?;
         let member = self.member(&alias).ok_or_else(|| Failure::unknown_resource(&named.name))?;
         let is_other = native != *named.name;

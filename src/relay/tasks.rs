@@ -46,7 +46,7 @@ impl Relay {
                 // Where sessions are shared, only who made a task may see it.
                 _ => session.known.whose(&id).ok_or_else(unknown)?,
             };
-            let view = self.view(&session.identity, &session.endpoint.scope);
+            let view = self.view_for(session);
             let member =
                 self.member(&alias).filter(|_| view.aliases().contains(&alias)).ok_or_else(unknown)?;
             let about = request.method.as_str().into();
@@ -67,7 +67,7 @@ impl Relay {
                 None => refuse(&request, &Failure::method_not_found(request.method.as_str())),
             };
         }
-        let view = self.view(&session.identity, &session.endpoint.scope);
+        let view = self.view_for(session);
         let upstreams: Vec<_> = view
             .aliases()
             .iter()

@@ -10,7 +10,7 @@ use crate::{
         stream::{Bounds, Stream},
         version::Version,
     },
-    session::{known::Known, replay::Replay, running::Running, settings::Settings},
+    session::{known::Known, own::Own, replay::Replay, running::Running, settings::Settings},
 };
 use dashmap::DashMap;
 use std::{
@@ -43,6 +43,8 @@ pub struct Session {
     pub limits: Settings,
     /// What its upstreams told of and only they have: links and tasks.
     pub known: Known,
+    /// Its own catalog, where it needs one.
+    pub own: Own,
     /// Room for answers that wait for a client that reads slowly (HTTP+SSE: its POSTs are accepted at once).
     pub unread: Arc<Semaphore>,
     /// Calls under way.
@@ -134,6 +136,7 @@ impl Table {
             inbox: Arc::new(Inbox::new(stream, asked, is_merged)),
             replay: Replay::new(bounds, self.kept.clone(), self.settings.replay_for),
             known: Known::default(),
+            own: Own::default(),
             limits: self.settings,
             level: Mutex::default(),
             unread: Arc::new(Semaphore::new(self.settings.queue)),

@@ -3,13 +3,13 @@
 use crate::{
     policy::identity::KeyId,
     protocol::{call::Lane, inbox::Inbox},
-    upstream::{fault::Fault, link::Link, settings::SessionMode},
+    upstream::{fault::Fault, link::Link, own::OwnLists, settings::SessionMode},
 };
 use dashmap::{DashMap, Entry};
 use std::{
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -55,6 +55,8 @@ pub(crate) struct Slot {
     /// Nobody finds it any more: whoever uses it last closes it.
     is_over: AtomicBool,
     is_closed: AtomicBool,
+    /// What the upstream has in this session only.
+    lists: Mutex<Option<OwnLists>>,
 }
 
 /// A slot that is in use for a call.
@@ -119,9 +121,28 @@ impl Sessions {
     /// Forgets a session that is of no use any more, unless somebody replaced it already.
     pub(crate) fn forget(&self, affinity: Affinity, lease: &Lease) {
         self.slots.remove_if(&affinity, |_, slot| Arc::ptr_eq(slot, &lease.0));
+        lease.0.drop_lists();
         if let Some(link) = lease.0.link.get() {
             link.end();
         }
+    }
+
+    /// What the upstream has in this session only.
+    pub(crate) fn own_lists(&self, affinity: Affinity) -> Option<OwnLists> {
+        self.slots.get(&affinity)?.lists().clone()
+    }
+
+    /// The sessions in which the upstream has something of their own.
+    pub(crate) fn with_own_lists(&self) -> Vec<(Affinity, Arc<Inbox>)> {
+        let own = |slot: &Slot| slot.lists().as_ref().map(|own| own.inbox.clone());
+        self.slots.iter().filter_map(|slot| Some((*slot.key(), own(&slot)?))).collect()
+    }
+
+    /// Whether this session is open.
+    pub(crate) fn is_open(&self, affinity: Affinity) -> bool {
+        self.slots
+            .get(&affinity)
+            .is_some_and(|slot| slot.link.get().is_some_and(|link| link.ended().is_none()))
     }
 
     /// The caller's slot if its session is open; nothing is opened for it.
@@ -194,8 +215,21 @@ impl Sessions {
 impl Slot {
     /// Closes the session, now or when its last call ends.
     fn close(&self, lane: Lane) {
+        self.drop_lists();
         self.is_over.store(true, Ordering::SeqCst);
         self.close_unused(lane);
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Option<OwnLists>> {
+        // No code that holds the lock can panic.
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drop_lists(&self) {
+        let own = self.lists().take();
+        if let Some(own) = own {
+            own.gone();
+        }
     }
 
     fn close_unused(&self, lane: Lane) {
@@ -213,6 +247,11 @@ impl Slot {
 // === impl Lease ===
 
 impl Lease {
+    /// Keeps what the upstream has in this session only.
+    pub(crate) fn keep_lists(&self, own: Option<OwnLists>) {
+        *self.0.lists() = own;
+    }
+
     /// The session, if it is open.
     pub(crate) fn opened(&self) -> Option<&Arc<Link>> {
         self.0.link.get()

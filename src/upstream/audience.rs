@@ -78,7 +78,13 @@ impl Audience {
     /// Takes a notice that belongs to no call.
     pub(crate) fn hear(&self, notice: &Notice) {
         match (&notice.method, &self.inbox) {
-            (Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged, _) => {
+            (
+                method @ (Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged),
+                Some(inbox),
+            ) => {
+                self.signals.relist_own(self.affinity, Some(method), inbox);
+            }
+            (Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged, None) => {
                 self.signals.relist(&notice.method);
             }
             // Its call is over.

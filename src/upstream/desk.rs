@@ -16,6 +16,7 @@ use serde_json::json;
 use std::{
     collections::HashMap,
     future::{Future, pending},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -61,6 +62,16 @@ enum To {
     OneOf(Arc<Sink>),
     Client(Arc<Inbox>),
     Nobody,
+}
+
+/// What became of a question.
+enum Outcome {
+    Answered(Answer),
+    /// The upstream took it back.
+    Withdrawn,
+    /// Nobody took it.
+    Dropped,
+    Refused(Failure),
 }
 
 /// The most questions of one upstream session at once, answered or not yet sent.
@@ -169,17 +180,45 @@ impl Desk {
         }
         let token = params.as_ref().and_then(|params| params::progress_token(params).ok().flatten());
         let opened = self.open_question(request)?;
+        let mut outcome = self.put(request, &to, token.clone(), &opened, reply).await;
+        // The call on whose stream it was to go ended under it, but its client is still there.
+        if let (Outcome::Dropped, To::OneOf(sink)) = (&outcome, &to) {
+            let to = To::Client(sink.inbox.clone());
+            outcome = self.put(request, &to, token, &opened, reply).await;
+        }
+        match outcome {
+            Outcome::Answered(answer) => Some(answer.with_id(&request.id())),
+            Outcome::Withdrawn => None,
+            Outcome::Refused(failure) => refuse(failure),
+            Outcome::Dropped => {
+                refuse(Failure::exhausted("client_gone", "the client is gone, or takes no more questions"))
+            }
+        }
+    }
+
+    /// Puts a question to a client and waits for its answer.
+    async fn put<F>(
+        &self,
+        request: &Request,
+        to: &To,
+        token: Option<(Raw, Range<usize>)>,
+        opened: &Opened<'_>,
+        reply: &(impl Fn(Bytes) -> F + Send + Sync),
+    ) -> Outcome
+    where
+        F: Future<Output = Result<(), Fault>> + Send,
+    {
         let ((sender, mut answer), (progress, mut steps)) = (oneshot::channel(), mpsc::channel(STEPS));
         let withdrawn = CancellationToken::new();
         let _guard = withdrawn.clone().drop_guard();
         let ask = Ask { request: request.clone(), token, answer: sender, progress, withdrawn };
-        let over = match &to {
+        let over = match to {
             To::Call(sink) => Some(sink.over.clone()),
             To::OneOf(_) | To::Client(_) | To::Nobody => None,
         };
         // A client that does not read takes no question either: neither the call's end nor our patience waits for it.
         let mut put = std::pin::pin!(async {
-            match &to {
+            match to {
                 // A client that is gone takes no questions: dropped, it is answered below.
                 To::Call(sink) | To::OneOf(sink) => drop(sink.notices.send(Event::Ask(ask)).await),
                 To::Client(inbox) => inbox.ask(ask),
@@ -192,18 +231,16 @@ impl Desk {
             tokio::select! {
                 biased;
                 () = &mut put => {}
-                answer = &mut answer => return match answer {
-                    Ok(answer) => Some(answer.with_id(&request.id())),
-                    Err(_) => refuse(Failure::exhausted("client_gone", "the client is gone, or takes no more questions")),
-                },
+                answer = &mut answer => return answer.map_or(Outcome::Dropped, Outcome::Answered),
                 Some(step) = steps.recv() => self.say(reply, step).await,
-                () = opened.withdrawn.cancelled() => return None,
+                () = opened.withdrawn.cancelled() => return Outcome::Withdrawn,
                 () = ended(over.as_ref()) => {
-                    return refuse(Failure::exhausted("call_over", "the call that this question belongs to is over"));
+                    let message = "the call that this question belongs to is over";
+                    return Outcome::Refused(Failure::exhausted("call_over", message));
                 }
                 () = &mut patience => {
                     let message = format!("the client did not answer within {} ms", self.patience.as_millis());
-                    return refuse(Failure::exhausted("client_timeout", message));
+                    return Outcome::Refused(Failure::exhausted("client_timeout", message));
                 }
             }
         }

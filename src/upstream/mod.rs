@@ -14,6 +14,7 @@ mod lists;
 mod mux;
 mod net;
 mod open;
+mod own;
 mod pending;
 mod process;
 pub mod settings;

@@ -45,7 +45,16 @@ impl Mux {
                 }
             }
             Message::Notice(notice) => self.pass(&notice),
-            Message::Request(request) => self.desk.take(request, self.cause(), reply),
+            Message::Request(request) => {
+                let cause = match self.cause() {
+                    // Roots are asked for at any time, such as right after the handshake.
+                    Cause::Call(sink) if request.method == Method::RootsList && self.is_own() => {
+                        Cause::OneOf(sink)
+                    }
+                    cause => cause,
+                };
+                self.desk.take(request, cause, reply);
+            }
         }
     }
 
@@ -62,8 +71,12 @@ impl Mux {
         if let Some(sink) = self.pending.only() {
             return Cause::Call(sink);
         }
-        let youngest = self.desk.audience().is_own().then(|| self.pending.youngest()).flatten();
+        let youngest = self.is_own().then(|| self.pending.youngest()).flatten();
         youngest.map_or(Cause::Nothing, Cause::OneOf)
+    }
+
+    fn is_own(&self) -> bool {
+        self.desk.audience().is_own()
     }
 
     fn sink(&self) -> Option<Arc<Sink>> {

@@ -124,6 +124,10 @@ impl Supervisor {
             is_news
         });
         if is_news {
+            // What was one client's own may be everybody's by now, or the other way round.
+            for (affinity, inbox) in inner.sessions.with_own_lists() {
+                inner.signals.relist_own(affinity, None, &inbox);
+            }
             let transport = link.transport().as_str();
             tracing::info!(alias = %inner.alias, tools, transport, version = link.welcome.version.as_str(), "upstream ready");
             inner.changed.notify_one();
@@ -140,6 +144,15 @@ impl Supervisor {
         let mut pace = Pace::new();
         let listener = link.clone();
         let mut listening = AbortOnDropHandle::new(tokio::spawn(async move { listen(&listener).await }));
+        // Apart from the rest, so that no client's slow session holds up everybody's lists.
+        let owned = inner.clone();
+        let _own = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                owned.signals.relisted_own().await;
+                sleep(SETTLE).await;
+                owned.list_own(LANE).await;
+            }
+        }));
         let end = loop {
             tokio::select! {
                 () = stop.cancelled() => break End::Stopped,
