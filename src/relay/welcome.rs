@@ -5,8 +5,8 @@ use crate::{
     policy::identity::Identity,
     protocol::{handshake, version::Version},
     relay::{Member, Relay},
-    upstream::State,
-    wire::raw::Raw,
+    upstream::{Fault, State, Status},
+    wire::{error::Failure, raw::Raw},
 };
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -36,6 +36,32 @@ impl Relay {
             // Whoever takes longer is found in the lists when it is there.
             let _ = timeout(SETTLE, async { while starting.join_next().await.is_some() {} }).await;
         }
+    }
+
+    /// Waits until the upstream of an endpoint that is for one only was reached, for as long as one attempt may take;
+    /// what will not pass by itself is said at once.
+    pub async fn reach(&self, scope: &Scope) -> Result<(), Failure> {
+        let Scope::One(alias) = scope else { return Ok(()) };
+        let Some(Member { upstream, .. }) = self.member(alias) else { return Ok(()) };
+        let (mut status, after) = (upstream.watch(), upstream.patience());
+        let before = status.borrow().failures;
+        if matches!(status.borrow().state, State::Down(_)) {
+            upstream.want();
+        }
+        let is_settled = |status: &Status| match &status.state {
+            State::Ready => true,
+            State::Down(fault) => status.failures > before && !fault.may_pass(),
+            State::Starting => false,
+        };
+        // Whatever ends the waiting, the state says how it went.
+        let _ = timeout(after, status.wait_for(is_settled)).await;
+        let fault = match upstream.status().state {
+            State::Ready => return Ok(()),
+            State::Down(fault) => fault,
+            State::Starting => Fault::Timeout { step: "answer", after },
+        };
+        let message = format!("{}: {fault}", upstream.address());
+        Err(Failure::upstream(alias.as_str(), fault.reason(), message).retryable())
     }
 
     /// The result of `initialize` on an endpoint.
