@@ -6,5 +6,6 @@ pub(crate) mod events;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod legacy;
+pub(crate) mod pipe;
 pub(crate) mod session;
 pub(crate) mod upstream;

@@ -49,7 +49,10 @@ impl Stdio {
         let overrides = Overrides { host: Some("127.0.0.1".into()), port: None, debug: self.debug };
         let (config, purpose) = match &self.connect {
             Some(url) => (self.bridge(url.as_ref(), &overrides)?, Purpose::Bridge),
-            None => (self.file.load(&overrides), Purpose::Show(self.servers.clone())),
+            None => {
+                let servers = self.servers.iter().map(|alias| alias.trim().to_owned()).collect();
+                (self.file.load(&overrides), Purpose::Show(servers))
+            }
         };
         let config = match config {
             Ok(config) => config,

@@ -21,7 +21,7 @@ mod welcome;
 
 use crate::{
     catalog::{
-        listing::Kind,
+        listing::{Kind, Listing},
         merge::{Catalog, Row, ShowRules},
         name::Alias,
         settings::NameRules,
@@ -42,6 +42,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::watch;
 
 /// The heart; cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,6 +52,8 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     catalog: ArcSwap<Catalog>,
     schemas: ArcSwap<Schemas>,
+    /// What the catalog was merged from.
+    merged: watch::Sender<BTreeMap<Alias, Arc<Listing>>>,
     upstreams: BTreeMap<Alias, Member>,
     names: NameRules,
 }
@@ -72,7 +75,8 @@ impl Relay {
     /// Relays to these upstreams.
     pub fn new(upstreams: BTreeMap<Alias, Member>, names: NameRules) -> Self {
         let catalog = ArcSwap::from_pointee(Catalog::empty());
-        let relay = Self(Arc::new(Inner { catalog, schemas: ArcSwap::default(), upstreams, names }));
+        let (schemas, merged) = (ArcSwap::default(), watch::Sender::default());
+        let relay = Self(Arc::new(Inner { catalog, schemas, merged, upstreams, names }));
         // The aliases are known before any upstream answers.
         relay.publish(&[]);
         relay

@@ -1,7 +1,7 @@
 //! A new catalog: merged from what upstreams said, and told to the clients whose view of it changed.
 
 use crate::{
-    catalog::merge::{self, Source},
+    catalog::merge::{self, Catalog, Source},
     relay::Relay,
     session::table::Session,
     wire::method::Method,
@@ -19,11 +19,17 @@ impl Relay {
         let sources = self.0.upstreams.iter().map(|(alias, member)| {
             (alias.clone(), Source { show: member.show.clone(), listing: member.upstream.status().listing })
         });
-        let catalog = Arc::new(merge::merge(&sources.collect(), &self.0.names));
+        let sources = sources.collect();
+        let catalog = Arc::new(merge::merge(&sources, &self.0.names));
         let before = self.0.catalog.load_full();
-        if before.is_same(&catalog) {
-            return;
+        if !before.is_same(&catalog) {
+            self.replace(&before, catalog, sessions);
         }
+        let listings = sources.into_iter().filter_map(|(alias, source)| Some((alias, source.listing?)));
+        self.0.merged.send_replace(listings.collect());
+    }
+
+    fn replace(&self, before: &Catalog, catalog: Arc<Catalog>, sessions: &[Arc<Session>]) {
         let known: HashSet<&String> = before.decisions.iter().collect();
         let news: Vec<_> = catalog.decisions.iter().filter(|decision| !known.contains(decision)).collect();
         for decision in news.iter().take(MOST_TOLD) {
@@ -37,7 +43,7 @@ impl Relay {
         for session in sessions.iter().filter(|session| session.version().is_some()) {
             let (identity, scope) = (&session.identity, &session.endpoint.scope);
             let changes =
-                self.view_of(&before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
+                self.view_of(before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
             for (is_changed, method) in [
                 (changes.tools, Method::ToolsChanged),
                 (changes.prompts, Method::PromptsChanged),
