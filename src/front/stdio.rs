@@ -107,7 +107,7 @@ impl Front {
             () = gone.cancelled() => "nobody takes what goes to the client",
             () = listen => "nothing more comes from the client",
         };
-        tracing::info!(client = talk.session.client(), reason, "the conversation ends");
+        tracing::debug!(client = talk.session.client(), reason, "the conversation ends");
         talk.end(writer, &gone).await;
         Ok(())
     }
