@@ -19,6 +19,8 @@ mod lists;
 mod resilience;
 mod scopes;
 mod stdio;
+mod stdio_front;
+mod stdio_program;
 mod transports;
 mod upstream_life;
 mod upstream_sessions;

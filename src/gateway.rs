@@ -27,8 +27,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod accept;
+mod stdio;
 mod threads;
 
+pub use stdio::{Purpose, stdio};
 pub use threads::serve;
 
 /// How long the good-bye may take: a process has two seconds to end by itself, and two more after a signal.

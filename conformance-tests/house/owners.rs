@@ -26,7 +26,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["upstream/keeper.rs", "upstream/process.rs"]),
     ("rustls", &[]),
     ("schemars", &["config"]),
-    ("secrecy", &["policy", "upstream", "config", "cli/address.rs"]),
+    ("secrecy", &["policy", "upstream", "config", "cli/address.rs", "cli/stdio.rs"]),
     ("serde", EVERYBODY),
     ("serde_json", EVERYBODY),
     ("sha2", &["catalog/name.rs", "policy/identity.rs"]),

@@ -8,6 +8,7 @@ pub(crate) mod gateway;
 pub(crate) mod legacy;
 pub(crate) mod offers;
 pub(crate) mod peer;
+pub(crate) mod pipe;
 pub(crate) mod session;
 pub(crate) mod talk;
 pub(crate) mod upstream;

@@ -12,6 +12,7 @@ mod keep;
 mod litellm_flags;
 mod remote;
 mod serve;
+mod stdio;
 mod tools;
 
 use crate::{
@@ -43,6 +44,8 @@ pub struct Cli {
 enum Command {
     /// Serve (also without this word).
     Serve(serve::Serve),
+    /// Serve one client on standard input and output, for clients that can only start a command.
+    Stdio(stdio::Stdio),
     /// Check the configuration and show what it means; exit code 1 if it has mistakes.
     Check(check::Check),
     /// Look at an upstream and write its alias file.
@@ -75,6 +78,7 @@ impl Cli {
         let (result, failure) = match self.command {
             None => (self.serve.run(), 1),
             Some(Command::Serve(serve)) => (serve.run(), 1),
+            Some(Command::Stdio(stdio)) => (stdio.run(), 1),
             Some(Command::Check(check)) => (check.run(), 1),
             Some(Command::Add(add)) => (add.run(), 1),
             Some(Command::Tools(tools)) => (tools.run(), 2),

@@ -6,6 +6,7 @@
 //! **Invariant:** a gateway never sees a file that did not check completely.
 
 mod alias;
+mod bridge;
 mod checked;
 mod command;
 mod document;
@@ -25,6 +26,7 @@ mod shape;
 mod text;
 
 pub use alias::AliasConfig;
+pub use bridge::{Remote, bridge};
 pub use checked::{Config, Overrides};
 pub use finding::{Finding, Findings};
 pub use listen::is_loopback;

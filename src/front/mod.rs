@@ -1,16 +1,20 @@
-//! The client side over HTTP: the only room that knows requests of clients.
+//! The client side, over HTTP and standard input: the only room that knows requests of clients.
 //!
-//! **Invariant:** no byte reaches the relay before Host, Origin, key and size are checked.
+//! **Invariant:** no byte reaches the relay before its size is checked and, over HTTP, Host, Origin and key.
 
 mod door;
 mod events;
 mod guard;
 mod health;
+mod one_stream;
 mod reply;
 mod scope;
 pub mod settings;
 mod sse;
+pub mod stdio;
 mod streamable;
+
+pub use one_stream::Wait;
 
 use crate::{
     front::{guard::Guard, settings::Settings},

@@ -5,18 +5,15 @@ use crate::{
         Front,
         door::{Turned, accepts_events, turn, waits},
         events::{self, Following, Kept},
+        one_stream::{Wait, forward, room},
         reply,
         scope::Names,
         streamable::{invalid_answer, take_answer},
     },
-    protocol::{
-        call::{Detached, Event, Events},
-        handshake,
-    },
     session::table::{Endpoint, Session, Transport},
     wire::{
         error::Failure,
-        message::{Answer, Body, Message, Request},
+        message::{Body, Message},
         method::Method,
         sse,
     },
@@ -124,7 +121,7 @@ async fn take(
             for part in parts {
                 match part {
                     Ok(message) => front.take_legacy(&session, message).await?,
-                    Err(invalid) => deliver(&session, room(&session)?, invalid_answer(&invalid)),
+                    Err(invalid) => deliver(&session, place(&session)?, invalid_answer(&invalid)),
                 }
             }
         }
@@ -138,64 +135,19 @@ impl Front {
     async fn take_legacy(&self, session: &Arc<Session>, message: Message) -> Result<(), Turned> {
         match message {
             Message::Request(request) if request.method == Method::Initialize => {
-                deliver(
-                    session,
-                    room(session)?,
-                    self.initialize_legacy(session, &request).await.bytes().clone(),
-                );
+                let place = place(session)?;
+                let answer = self.introduce(session, &request, Wait::AMoment).await;
+                deliver(session, place, answer.bytes().clone());
             }
             Message::Request(request) => {
-                let room = room(session)?;
+                let place = place(session)?;
                 let events = self.0.relay.handle(self.0.lane, session, request);
-                tokio::spawn(forward(session.clone(), room, events));
+                tokio::spawn(forward(session.clone(), place, events));
             }
             Message::Notice(notice) => self.note(session, &notice),
             Message::Answer(answer) => take_answer(session, answer),
         }
         Ok(())
-    }
-
-    async fn initialize_legacy(&self, session: &Session, request: &Request) -> Answer {
-        match handshake::read_hello(request.params().as_ref()) {
-            Ok(hello) => {
-                let (identity, scope) = (&session.identity, &session.endpoint.scope);
-                self.0.relay.settle(identity, scope).await;
-                let version = session.introduce(hello);
-                let (client, key) = (session.client(), &identity.name);
-                tracing::info!(client, key, version = version.as_str(), "HTTP+SSE client introduced itself");
-                Answer::result(&request.id(), &self.0.relay.welcome(version, identity, scope))
-            }
-            Err(reason) => Answer::error(&request.id(), &Failure::invalid_params(reason).object()),
-        }
-    }
-}
-
-/// Passes what comes back for one request to the session's stream; a client that reads slowly holds up its own calls.
-async fn forward(session: Arc<Session>, _room: OwnedSemaphorePermit, events: Events) {
-    let Detached { mut answer, mut notices } = events.detach();
-    let answer = loop {
-        tokio::select! {
-            biased;
-            Some(event) = notices.recv() => pass(&session, event).await,
-            answer = &mut answer => break answer.ok().flatten(),
-        }
-    };
-    while let Ok(event) = notices.try_recv() {
-        pass(&session, event).await;
-    }
-    // Without an answer the client took the call back.
-    if let Some(answer) = answer {
-        session.inbox.stream.send(answer.bytes().clone()).await;
-    }
-}
-
-async fn pass(session: &Session, event: Event) {
-    match event {
-        // The client is gone: its session ends, and with it everything that was meant for it.
-        Event::Notice(notice) => drop(session.inbox.stream.send(notice).await),
-        Event::Ask(ask) => session.inbox.ask(ask),
-        // The one stream of the session stays open.
-        Event::HangUp(_) => {}
     }
 }
 
@@ -208,12 +160,8 @@ fn deliver(session: &Arc<Session>, room: OwnedSemaphorePermit, bytes: Bytes) {
 }
 
 /// Room for one more answer on the session's stream.
-fn room(session: &Session) -> Result<OwnedSemaphorePermit, Turned> {
-    session.unread.clone().try_acquire_owned().map_err(|_| {
-        let failure =
-            Failure::exhausted("unread", "as many answers as are allowed wait for this client to read them");
-        turn(&failure.hint("read the event stream, and send again"))
-    })
+fn place(session: &Session) -> Result<OwnedSemaphorePermit, Turned> {
+    room(session).map_err(|failure| turn(&failure))
 }
 
 // === impl Bound ===

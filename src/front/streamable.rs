@@ -365,7 +365,8 @@ async fn whole(events: Events, mut room: usize) -> Vec<Bytes> {
     }
 }
 
-fn array(messages: &[Bytes]) -> Bytes {
+/// A batch's answer.
+pub(super) fn array(messages: &[Bytes]) -> Bytes {
     let mut array =
         BytesMut::with_capacity(messages.iter().map(|message| message.len() + 1).sum::<usize>() + 1);
     for (index, message) in messages.iter().enumerate() {

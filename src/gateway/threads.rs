@@ -83,11 +83,13 @@ fn bind((host, port): &(String, u16)) -> anyhow::Result<TcpListener> {
     })
 }
 
-fn runtime() -> std::io::Result<Runtime> {
+/// A runtime on one thread.
+pub(super) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-async fn asked_to_stop() -> std::io::Result<()> {
+/// Waits for the signal to stop.
+pub(super) async fn asked_to_stop() -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}

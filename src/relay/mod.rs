@@ -21,7 +21,7 @@ mod welcome;
 
 use crate::{
     catalog::{
-        listing::Kind,
+        listing::{Kind, Listing},
         merge::{Catalog, Row, ShowRules},
         name::Alias,
         settings::NameRules,
@@ -45,6 +45,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
+use tokio::sync::watch;
 
 /// The heart; cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     catalog: ArcSwap<Catalog>,
     schemas: ArcSwap<Schemas>,
+    /// What the catalog was merged from.
+    merged: watch::Sender<BTreeMap<Alias, Arc<Listing>>>,
     upstreams: BTreeMap<Alias, Member>,
     names: NameRules,
     /// What each upstream said of changes when the catalog was published last.
@@ -77,13 +80,8 @@ impl Relay {
     /// Relays to these upstreams.
     pub fn new(upstreams: BTreeMap<Alias, Member>, names: NameRules) -> Self {
         let catalog = ArcSwap::from_pointee(Catalog::empty());
-        let relay = Self(Arc::new(Inner {
-            catalog,
-            schemas: ArcSwap::default(),
-            upstreams,
-            names,
-            heard: Mutex::default(),
-        }));
+        let (schemas, merged, heard) = (ArcSwap::default(), watch::Sender::default(), Mutex::default());
+        let relay = Self(Arc::new(Inner { catalog, schemas, merged, upstreams, names, heard }));
         // The aliases are known before any upstream answers.
         relay.publish(&[]);
         relay

@@ -13,7 +13,7 @@ use crate::{
     wire::method::Method,
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError},
 };
 
@@ -25,12 +25,24 @@ const MOST_TOLD: usize = 20;
 impl Relay {
     /// Merges what the upstreams said last, and tells the sessions that see something else now.
     pub fn publish(&self, sessions: &[Arc<Session>]) {
-        let catalog = Arc::new(self.merge(&[]));
+        let sources = self.sources(&[]);
+        let catalog = Arc::new(merge::merge(&sources, &self.0.names));
         let before = self.0.catalog.load_full();
         let said = self.news();
-        if before.is_same(&catalog) && said.is_empty() {
-            return;
+        if !before.is_same(&catalog) || !said.is_empty() {
+            self.replace(&before, catalog, &said, sessions);
         }
+        let listings = sources.into_iter().filter_map(|(alias, source)| Some((alias, source.listing?)));
+        self.0.merged.send_replace(listings.collect());
+    }
+
+    fn replace(
+        &self,
+        before: &Catalog,
+        catalog: Arc<Catalog>,
+        said: &[(Alias, Said)],
+        sessions: &[Arc<Session>],
+    ) {
         let known: HashSet<&String> = before.decisions.iter().collect();
         let news: Vec<_> = catalog.decisions.iter().filter(|decision| !known.contains(decision)).collect();
         for decision in news.iter().take(MOST_TOLD) {
@@ -44,7 +56,7 @@ impl Relay {
         for session in sessions.iter().filter(|session| session.version().is_some()) {
             let (identity, scope) = (&session.identity, &session.endpoint.scope);
             let changes =
-                self.view_of(&before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
+                self.view_of(before, identity, scope).changes(&self.view_of(&catalog, identity, scope));
             // Who may use some tools only hears of changes of what it sees, and of no others.
             // What its own session with the upstream said, it heard already.
             let is_told = |alias: &Alias| {
@@ -70,16 +82,17 @@ impl Relay {
         }
     }
 
-    /// Merges what the upstreams said last; `own` stands in place of what some of them have for everybody.
-    fn merge(&self, own: &[(Alias, Arc<Listing>)]) -> Catalog {
+    /// What the upstreams said last; `own` stands in place of what some of them have for everybody.
+    fn sources(&self, own: &[(Alias, Arc<Listing>)]) -> BTreeMap<Alias, Source> {
         let listing = |alias: &Alias, member: &Member| {
             let own = own.iter().find(|(whose, _)| whose == alias);
             own.map_or_else(|| member.upstream.status().listing, |(_, listing)| Some(listing.clone()))
         };
-        let sources = self.0.upstreams.iter().map(|(alias, member)| {
-            (alias.clone(), Source { show: member.show.clone(), listing: listing(alias, member) })
-        });
-        merge::merge(&sources.collect(), &self.0.names)
+        let source = |alias: &Alias, member: &Member| Source {
+            show: member.show.clone(),
+            listing: listing(alias, member),
+        };
+        self.0.upstreams.iter().map(|(alias, member)| (alias.clone(), source(alias, member))).collect()
     }
 
     /// What a session sees at this moment.
@@ -98,7 +111,7 @@ impl Relay {
         if own.is_empty() {
             return self.view_of(&catalog, identity, scope);
         }
-        let own = session.own.catalog(&catalog, own, |own| self.merge(own));
+        let own = session.own.catalog(&catalog, own, |own| merge::merge(&self.sources(own), &self.0.names));
         self.view_of(&own, identity, scope)
     }
 

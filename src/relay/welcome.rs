@@ -1,15 +1,15 @@
 //! What an endpoint says of itself in `initialize`: no more than what some upstream that is seen there has.
 
 use crate::{
-    catalog::{name::Alias, view::Scope},
+    catalog::{listing::Listing, name::Alias, view::Scope},
     policy::identity::Identity,
     protocol::{handshake, version::Version},
     relay::{Member, Relay},
-    upstream::State,
-    wire::raw::Raw,
+    upstream::{Fault, State, Status},
+    wire::{error::Failure, raw::Raw},
 };
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
 /// How long a client is kept waiting for upstreams that were never heard of: it asks for capabilities only once.
@@ -36,6 +36,49 @@ impl Relay {
             // Whoever takes longer is found in the lists when it is there.
             let _ = timeout(SETTLE, async { while starting.join_next().await.is_some() {} }).await;
         }
+        self.merged(|alias| scope.includes(alias)).await;
+    }
+
+    /// Waits a little until the catalog shows what the upstreams said last: who lists at once shall see it.
+    async fn merged(&self, is_meant: impl Fn(&Alias) -> bool) {
+        let mut merged = self.0.merged.subscribe();
+        let is_current = |merged: &BTreeMap<Alias, Arc<Listing>>| {
+            self.0.upstreams.iter().filter(|(alias, _)| is_meant(alias)).all(|(alias, member)| {
+                let said = member.upstream.status().listing;
+                said.is_none_or(|said| merged.get(alias).is_some_and(|merged| Arc::ptr_eq(merged, &said)))
+            })
+        };
+        // The merging is on its way, and takes milliseconds.
+        let _ = timeout(SETTLE, merged.wait_for(is_current)).await;
+    }
+
+    /// Waits until the upstream of an endpoint that is for one only was reached, for as long as one attempt may take;
+    /// what will not pass by itself is said at once.
+    pub async fn reach(&self, scope: &Scope) -> Result<(), Failure> {
+        let Scope::One(alias) = scope else { return Ok(()) };
+        let Some(Member { upstream, .. }) = self.member(alias) else { return Ok(()) };
+        let (mut status, after) = (upstream.watch(), upstream.patience());
+        let before = status.borrow().failures;
+        if matches!(status.borrow().state, State::Down(_)) {
+            upstream.want();
+        }
+        let is_settled = |status: &Status| match &status.state {
+            State::Ready => true,
+            State::Down(fault) => status.failures > before && !fault.may_pass(),
+            State::Starting => false,
+        };
+        // Whatever ends the waiting, the state says how it went.
+        let _ = timeout(after, status.wait_for(is_settled)).await;
+        let fault = match upstream.status().state {
+            State::Ready => {
+                self.merged(|known| known == alias).await;
+                return Ok(());
+            }
+            State::Down(fault) => fault,
+            State::Starting => Fault::Timeout { step: "answer", after },
+        };
+        let message = format!("{}: {fault}", upstream.address());
+        Err(Failure::upstream(alias.as_str(), fault.reason(), message).retryable())
     }
 
     /// The result of `initialize` on an endpoint.

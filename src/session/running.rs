@@ -62,6 +62,11 @@ impl Running {
         }
     }
 
+    /// Takes all calls back: nobody is left to hear of them.
+    pub fn cancel_all(&self) {
+        self.calls().values().for_each(CancellationToken::cancel);
+    }
+
     /// How many calls are under way.
     pub fn len(&self) -> usize {
         self.calls().len()
@@ -99,6 +104,8 @@ mod tests {
         running.cancel(&one);
         assert!(place.cancel.is_cancelled() && !another.cancel.is_cancelled());
         assert_eq!(running.len(), 2, "a cancelled call keeps its place until it ends");
+        running.cancel_all();
+        assert!(another.cancel.is_cancelled());
         drop((place, another));
         assert!(running.is_empty());
         assert!(!running.begin(&one).expect("room again").cancel.is_cancelled());

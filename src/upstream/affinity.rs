@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 use tokio::{runtime::Handle, sync::OnceCell, time::Instant};
+use tokio_util::task::TaskTracker;
 
 /// Who calls, as far as upstream sessions are concerned.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ pub(crate) struct Sessions {
     slots: DashMap<Affinity, Arc<Slot>>,
     most: usize,
     born: Instant,
+    farewells: TaskTracker,
 }
 
 /// One session: not open yet, or open.
@@ -57,6 +59,8 @@ pub(crate) struct Slot {
     is_closed: AtomicBool,
     /// What the upstream has in this session only.
     lists: Mutex<Option<OwnLists>>,
+    /// Who waits for the end of all sessions waits for these.
+    farewells: TaskTracker,
 }
 
 /// A slot that is in use for a call.
@@ -86,9 +90,9 @@ impl Affinity {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Room for `most` sessions.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { slots: DashMap::new(), most, born: Instant::now() }
+    /// Room for `most` sessions; `farewells` has a member for each that is being ended.
+    pub(crate) fn new(most: usize, farewells: TaskTracker) -> Self {
+        Self { slots: DashMap::new(), most, born: Instant::now(), farewells }
     }
 
     /// The caller's slot; makes room by closing the session that was idle longest.
@@ -101,8 +105,12 @@ impl Sessions {
         }
         Ok(match self.slots.entry(affinity) {
             Entry::Occupied(taken) => self.use_slot(taken.get(), lane),
-            Entry::Vacant(free) => self.use_slot(&free.insert(Arc::default()), lane),
+            Entry::Vacant(free) => self.use_slot(&free.insert(Arc::new(self.slot(OnceCell::new()))), lane),
         })
+    }
+
+    fn slot(&self, link: OnceCell<Arc<Link>>) -> Slot {
+        Slot { link, farewells: self.farewells.clone(), ..Slot::default() }
     }
 
     fn use_slot(&self, slot: &Arc<Slot>, lane: Lane) -> Lease {
@@ -113,7 +121,7 @@ impl Sessions {
 
     /// Puts an open session where callers that share one find it.
     pub(crate) fn share(&self, link: Arc<Link>) {
-        let slot = Slot { link: OnceCell::new_with(Some(link)), ..Slot::default() };
+        let slot = self.slot(OnceCell::new_with(Some(link)));
         slot.used.store(self.now(), Ordering::Relaxed);
         self.slots.insert(Affinity::Shared, Arc::new(slot));
     }
@@ -239,7 +247,7 @@ impl Slot {
         }
         // A session's stream may be dropped while its runtime ends; then nobody is left to say good-bye.
         if let (Some(link), Ok(runtime)) = (self.link.get().cloned(), Handle::try_current()) {
-            runtime.spawn(async move { link.close(lane).await });
+            self.farewells.spawn_on(async move { link.close(lane).await }, &runtime);
         }
     }
 }

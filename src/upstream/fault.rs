@@ -99,6 +99,26 @@ impl Fault {
         )
     }
 
+    /// Whether the next attempt may go better although nobody did anything about it.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => *status >= 500,
+            Self::Unauthorized(_)
+            | Self::Redirect(_)
+            | Self::NotMcp(_)
+            | Self::TooLarge(_)
+            | Self::Handshake(_)
+            | Self::Credential(_) => false,
+            Self::NotOpened(fault) => fault.may_pass(),
+            Self::Unreachable(_)
+            | Self::SessionGone
+            | Self::Closed(_)
+            | Self::Timeout { .. }
+            | Self::Busy(_)
+            | Self::Stopping => true,
+        }
+    }
+
     /// The same fault while a session was being opened for a call.
     #[must_use]
     pub(crate) fn while_opening(self) -> Self {

@@ -40,7 +40,7 @@ use crate::{
         audience::{Audience, Elicitations},
         link::Link,
         open::Opening,
-        settings::{Settings, Transport},
+        settings::{Settings, Target, Transport},
         signals::Signals,
         sink::Sink,
         subscriptions::Subscriptions,
@@ -110,6 +110,8 @@ pub struct Status {
     pub listing: Option<Arc<Listing>>,
     /// How often it said that its lists changed, when they were read last.
     pub said: Said,
+    /// How many attempts to reach it, and to stay there, have failed so far.
+    pub failures: u64,
 }
 
 /// What an upstream does at the moment.
@@ -159,11 +161,16 @@ impl Upstream {
         changed: Arc<Notify>,
         stop: CancellationToken,
     ) -> Self {
-        let status =
-            Status { state: State::Starting, since: SystemTime::now(), listing: None, said: Said::default() };
+        let status = Status {
+            state: State::Starting,
+            since: SystemTime::now(),
+            listing: None,
+            said: Said::default(),
+            failures: 0,
+        };
         let inner = Arc::new(Inner {
             alias,
-            sessions: Sessions::new(settings.max_sessions),
+            sessions: Sessions::new(settings.max_sessions, net.farewells().clone()),
             settings,
             net,
             signals: Arc::default(),
@@ -175,7 +182,8 @@ impl Upstream {
             status: watch::Sender::new(status),
             changed,
         });
-        tokio::spawn(supervisor::Supervisor::new(inner.clone(), stop).run());
+        // Its farewell is waited for, and with it the end of the session that it has.
+        inner.net.farewells().spawn(supervisor::Supervisor::new(inner.clone(), stop).run());
         Self(inner)
     }
 
@@ -192,6 +200,24 @@ impl Upstream {
     /// How it is, as it changes.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.0.status.subscribe()
+    }
+
+    /// Somebody wants it now: a supervisor that waits for its next attempt waits no longer.
+    pub fn want(&self) {
+        self.0.signals.want();
+    }
+
+    /// Where it is, for people: never the query of an address, nor a user in it, which may be secret.
+    pub fn address(&self) -> String {
+        match &self.0.settings.target {
+            Target::Http(url) => format!("{}{}", url.origin().ascii_serialization(), url.path()),
+            Target::Stdio(command) => command.program.clone(),
+        }
+    }
+
+    /// How long it may take to answer `initialize`.
+    pub fn patience(&self) -> Duration {
+        self.0.settings.timeouts.connect
     }
 
     /// What it told in its last handshake.
@@ -293,10 +319,11 @@ impl Upstream {
         let links = self.0.sessions.take_all();
         futures_util::future::join_all(links.iter().map(|link| link.close(lane))).await;
         drop(links);
-        // The supervisor's own process and those of ended clients may still be about to end.
-        let processes = self.0.net.processes();
-        processes.close();
-        processes.wait().await;
+        // The supervisor's own session and those of ended clients may still be about to end.
+        for ending in [self.0.net.farewells(), self.0.net.processes()] {
+            ending.close();
+            ending.wait().await;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 pub struct Net {
     clients: Arc<[reqwest::Client]>,
     processes: TaskTracker,
+    farewells: TaskTracker,
 }
 
 /// How long a connection may take to come about; the step that needs it has a bound of its own.
@@ -24,12 +25,17 @@ impl Net {
     /// Pools for so many lanes.
     pub fn new(lanes: usize) -> Result<Self, reqwest::Error> {
         let clients = (0..lanes.max(1)).map(|_| client()).collect::<Result<_, _>>()?;
-        Ok(Self { clients, processes: TaskTracker::new() })
+        Ok(Self { clients, processes: TaskTracker::new(), farewells: TaskTracker::new() })
     }
 
     /// The lane's pool.
     pub(crate) fn client(&self, lane: Lane) -> &reqwest::Client {
         &self.clients[lane.0 % self.clients.len()]
+    }
+
+    /// What still says good-bye to an upstream, or will when it is told to stop.
+    pub(crate) fn farewells(&self) -> &TaskTracker {
+        &self.farewells
     }
 
     /// The child processes of which something is left.

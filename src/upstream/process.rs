@@ -3,13 +3,16 @@
 //! Between the gateway and the child stands a keeper (see `keeper.rs`), which is told everything by the closing of one
 //! pipe. Whatever drops a [`Process`], the end of the gateway included, ends the child.
 
-use crate::upstream::{
-    fault::Fault,
-    settings::Command,
-    stderr::{LastWords, Stderr},
+use crate::{
+    upstream::{
+        fault::Fault,
+        settings::Command,
+        stderr::{LastWords, Stderr},
+    },
+    wire::line::line,
 };
 use bytes::{Buf as _, Bytes, BytesMut};
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::ExposeSecret;
 use std::{
@@ -299,34 +302,5 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "no exit status".into(),
-    }
-}
-
-/// A message as one line: what stands raw between its tokens may be a line end, and inside of strings there is none.
-fn line(message: &Bytes) -> Bytes {
-    let mut line = BytesMut::with_capacity(message.len() + 1);
-    line.extend_from_slice(message);
-    let mut from = 0;
-    while let Some(at) = memchr2(b'\r', b'\n', &line[from..]) {
-        from += at;
-        line[from] = b' ';
-    }
-    line.extend_from_slice(b"\n");
-    line.freeze()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::line;
-    use bytes::Bytes;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case("{}", "{}\n")]
-    #[case("{\r\n\t\"a\":\n\n1}\n", "{  \t\"a\":  1} \n")]
-    #[case(r#"{"a":"\n"}"#, "{\"a\":\"\\n\"}\n")]
-    #[case("\n", " \n")]
-    fn a_message_is_one_line(#[case] message: &'static str, #[case] expected: &str) {
-        assert_eq!(line(&Bytes::from_static(message.as_bytes())), expected);
     }
 }

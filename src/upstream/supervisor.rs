@@ -171,7 +171,7 @@ impl Supervisor {
         };
         drop(listening);
         // A farewell to a dead upstream must not hold up the next attempt.
-        tokio::spawn(async move { link.close(LANE).await });
+        inner.net.farewells().spawn(async move { link.close(LANE).await });
         end
     }
 
@@ -191,13 +191,15 @@ impl Supervisor {
         inner.status.send_if_modified(|status| {
             // The same reason again is no news.
             is_news = status.state != State::Down(fault.clone());
+            status.failures += 1;
             if is_news {
                 if !matches!(status.state, State::Down(_)) {
                     status.since = SystemTime::now();
                 }
                 status.state = State::Down(fault.clone());
             }
-            is_news
+            // For who waits for the outcome of an attempt it is.
+            true
         });
         if is_news {
             tracing::warn!(alias = %inner.alias, reason = fault.reason(), "upstream down: {fault}");

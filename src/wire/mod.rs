@@ -3,6 +3,7 @@
 //! **Invariant:** bytes that we did not mean to change are the bytes that we send.
 
 pub mod error;
+pub mod line;
 pub mod message;
 pub mod method;
 pub mod nearest;
