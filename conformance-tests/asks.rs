@@ -48,10 +48,8 @@ fn ask_who(fake: &Fake, seed: u64) {
             let who = exchange.seen.json()["params"]["arguments"]["who"].clone();
             // Ids of an upstream mean something within one session only; here they are the same in all.
             let id = who.as_str().and_then(|who| who.split('-').next_back()).expect("a number").to_owned();
-            let session = exchange.session();
             let mut talk = exchange.talk().await;
-            talk.put(&id, SAMPLING, &json!({"who": who})).await;
-            let answer = talk.shared.answer_in(session.as_deref(), &id).await.json();
+            let answer = talk.ask(&id, SAMPLING, &json!({"who": who})).await;
             talk.result(&json!({"content": [], "answer": answer}).to_string()).await
         }
     });
