@@ -3,7 +3,7 @@
 use crate::kit::{
     clock::eventually,
     events::Events,
-    exchange::Exchange,
+    exchange::{Exchange, Seen},
     gateway::{Running, Setup},
     peer::{OFFERS, Peer, Transport},
     session::{Opening, Session},
@@ -264,7 +264,7 @@ async fn the_gateways_own_session_has_no_roots_and_no_model(
         fake.tell(&json!({"jsonrpc": "2.0", "id": number, "method": method}).to_string());
         fake.wait_for("answer", number + 1).await;
     }
-    let answers: Vec<_> = fake.seen_of("answer").iter().map(|seen| seen.json()).collect();
+    let answers: Vec<_> = fake.seen_of("answer").iter().map(Seen::json).collect();
     assert_eq!(answers[0]["result"], json!({"roots": []}));
     assert_eq!(answers[1]["error"]["code"], -32601);
     assert_eq!(answers[2]["result"], json!({}));

@@ -30,7 +30,7 @@ async fn unsubscribe(peer: &mut Peer<'_>, uri: &str) {
     assert_eq!(peer.ask("resources/unsubscribe", &json!({"uri": uri})).await["result"], json!({}));
 }
 
-async fn peers<'a>(gateway: &'a Running) -> [Peer<'a>; 2] {
+async fn peers(gateway: &Running) -> [Peer<'_>; 2] {
     [
         Peer::open(gateway, Transport::Streamable, "/mcp", "ann").await,
         Peer::open(gateway, Transport::Sse, "/mcp", "bob").await,
