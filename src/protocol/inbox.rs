@@ -29,15 +29,26 @@ pub struct Inbox {
     /// Whether the client sees several upstreams as one.
     is_merged: bool,
     /// By alias and the upstream's own URI: the URI that the client knows, where that is another.
-    renamed: Mutex<HashMap<(Box<str>, Box<str>), Box<str>>>,
+    renamed: Mutex<Renamed>,
+    /// The least severe log messages that the client wants, if it said so.
+    level: Mutex<Option<&'static str>>,
 }
+
+type Renamed = HashMap<(Box<str>, Box<str>), Box<str>>;
 
 // === impl Inbox ===
 
 impl Inbox {
     /// An inbox; `is_merged` tells that the client sees several upstreams as one.
     pub fn new(stream: Arc<Stream>, asked: Arc<Asked>, is_merged: bool) -> Self {
-        Self { stream, asked, hello: OnceLock::new(), is_merged, renamed: Mutex::default() }
+        Self {
+            stream,
+            asked,
+            hello: OnceLock::new(),
+            is_merged,
+            renamed: Mutex::default(),
+            level: Mutex::default(),
+        }
     }
 
     /// The client introduces itself; a second introduction changes nothing. Returns what was agreed on.
@@ -48,6 +59,16 @@ impl Inbox {
     /// What the client said of itself, if it did.
     pub fn hello(&self) -> Option<(&Hello, Version)> {
         self.hello.get().map(|(hello, version)| (hello, *version))
+    }
+
+    /// The least severe log messages that the client wants, if it said so.
+    pub fn level(&self) -> Option<&'static str> {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client says which log messages it wants.
+    pub fn set_level(&self, level: &'static str) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }
 
     /// Whether the client sees several upstreams as one.
@@ -122,7 +143,7 @@ impl Inbox {
         Some(Raw::of(&format!("{shown}{}", &uri[native.len()..])))
     }
 
-    fn renamed(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>), Box<str>>> {
+    fn renamed(&self) -> MutexGuard<'_, Renamed> {
         // No code that holds the lock can panic.
         self.renamed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -228,7 +228,7 @@ impl Upstream {
             logs: !caller.inbox.is_merged()
                 || inner.offer.load().as_ref().is_some_and(|offer| offer.has("logging")),
             // The upstream knows the level of a client that it has a session with.
-            level: caller.level.filter(|_| !matches!(affinity, Affinity::Session(_))),
+            level: caller.inbox.level().filter(|_| !matches!(affinity, Affinity::Session(_))),
             inbox: caller.inbox.clone(),
             notices,
             over,
@@ -332,7 +332,7 @@ impl Inner {
         let audience = self.audience(affinity, Some(caller));
         let client = if audience.is_own() { caller.inbox.hello() } else { None };
         let link = self.open(lane, &audience, client, true).await?;
-        let level = if audience.is_own() { caller.level } else { self.shared_level() };
+        let level = if audience.is_own() { caller.inbox.level() } else { self.shared_level() };
         self.prepare(lane, &link, affinity, level).await;
         Ok(link)
     }
