@@ -12,6 +12,8 @@ use crate::kit::{
 };
 use rstest::rstest;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use trunkline::upstream::settings::SessionMode;
 
 fn script(dialect: Dialect) -> Script {
@@ -187,4 +189,45 @@ async fn a_client_has_only_so_many(#[values(SessionMode::Auto, SessionMode::Shar
     assert_eq!(session.delete().await.status, 200);
     bob.leave().await;
     gateway.until_nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_subscription_before_the_upstream_agreed() {
+    let (fake, gate) = (script(Dialect::Json).start(), Arc::new(Semaphore::new(0)));
+    let held = gate.clone();
+    fake.on("resources/subscribe", move |exchange: Exchange| {
+        let gate = held.clone();
+        async move {
+            gate.acquire().await.expect("open").forget();
+            let id = exchange.seen.id();
+            let error =
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32002,"message":"gone"}}}}"#);
+            exchange.json(&error).await
+        }
+    });
+    let setup = Setup::new().alias_with("db", &fake, |settings| settings.session = SessionMode::Shared);
+    let gateway = setup.ready().await;
+    let [mut ann, mut bob] = peers(&gateway).await;
+    let (one, other, ()) =
+        tokio::join!(subscribe(&mut ann, "x://one"), subscribe(&mut bob, "x://one"), async {
+            fake.wait_for("resources/subscribe", 2).await;
+            gate.add_permits(2);
+        });
+    assert_eq!((&one["error"]["code"], &other["error"]["code"]), (&json!(-32002), &json!(-32002)));
+    assert_eq!(gateway.subscribed("db"), 0);
+}
+
+#[tokio::test]
+async fn what_is_made_again_has_the_level_that_was_asked_for_last() {
+    let address = nobodys_address();
+    let fake = Fake::start_at(address, script(Dialect::Legacy));
+    let gateway = Setup::new().alias("db", &fake).ready().await;
+    let mut ann = Peer::open(&gateway, Transport::Streamable, "/mcp", "ann").await;
+    assert_eq!(subscribe(&mut ann, "x://one").await["result"], json!({}));
+    assert_eq!(ann.ask("logging/setLevel", &json!({"level": "alert"})).await["result"], json!({}));
+    drop(fake);
+    gateway.until_down("db").await;
+    let fake = Fake::start_at(address, script(Dialect::Legacy));
+    fake.wait_for("resources/subscribe", 1).await;
+    assert_eq!(fake.wait_for("logging/setLevel", 1).await.json()["params"]["level"], "alert");
 }
