@@ -3,7 +3,7 @@
 use crate::kit::{
     clock::eventually,
     events::Events,
-    exchange::Exchange,
+    exchange::{Exchange, Seen},
     gateway::{Running, Setup},
     peer::{OFFERS, Peer, Transport},
     session::{Opening, Session},
@@ -48,10 +48,8 @@ fn ask_who(fake: &Fake, seed: u64) {
             let who = exchange.seen.json()["params"]["arguments"]["who"].clone();
             // Ids of an upstream mean something within one session only; here they are the same in all.
             let id = who.as_str().and_then(|who| who.split('-').next_back()).expect("a number").to_owned();
-            let session = exchange.session();
             let mut talk = exchange.talk().await;
-            talk.put(&id, SAMPLING, &json!({"who": who})).await;
-            let answer = talk.shared.answer_in(session.as_deref(), &id).await.json();
+            let answer = talk.ask(&id, SAMPLING, &json!({"who": who})).await;
             talk.result(&json!({"content": [], "answer": answer}).to_string()).await
         }
     });
@@ -266,7 +264,7 @@ async fn the_gateways_own_session_has_no_roots_and_no_model(
         fake.tell(&json!({"jsonrpc": "2.0", "id": number, "method": method}).to_string());
         fake.wait_for("answer", number + 1).await;
     }
-    let answers: Vec<_> = fake.seen_of("answer").iter().map(super::kit::exchange::Seen::json).collect();
+    let answers: Vec<_> = fake.seen_of("answer").iter().map(Seen::json).collect();
     assert_eq!(answers[0]["result"], json!({"roots": []}));
     assert_eq!(answers[1]["error"]["code"], -32601);
     assert_eq!(answers[2]["result"], json!({}));

@@ -1,6 +1,7 @@
 //! Tests.
 
 mod aggregate;
+mod ask_faults;
 mod asks;
 mod bad_input;
 mod bad_upstreams;
@@ -17,10 +18,14 @@ mod levels;
 mod life;
 mod lists;
 mod resilience;
+mod resumed;
 mod scopes;
 mod stdio;
 mod stdio_front;
 mod stdio_program;
+mod streams;
+mod subscribed;
+mod tasks;
 mod transports;
 mod upstream_life;
 mod upstream_sessions;

@@ -72,6 +72,16 @@ impl Seen {
         self.envelope().id.expect("a request with an id").get().to_owned()
     }
 
+    /// Whether it came in this session.
+    pub(crate) fn is_of(&self, session: &str) -> bool {
+        self.header("mcp-session-id") == Some(session) || self.path.ends_with(session)
+    }
+
+    /// Whether it answers what was asked under this id in this session.
+    pub(crate) fn answers(&self, session: Option<&str>, id: &str) -> bool {
+        self.rpc() == "answer" && self.id() == id && session.is_none_or(|session| self.is_of(session))
+    }
+
     fn envelope(&self) -> Envelope<'_> {
         serde_json::from_slice(&self.body).expect("a message")
     }

@@ -29,6 +29,8 @@ pub(crate) struct Peer<'a> {
     says: Says,
 }
 
+type Answering = Arc<dyn Fn(&Value) -> Option<String> + Send + Sync>;
+
 enum Wire<'a> {
     Streamable { session: Session<'a>, own: Events },
     Sse(Legacy<'a>),
@@ -38,7 +40,7 @@ enum Wire<'a> {
 #[derive(Clone)]
 struct Says {
     /// Makes an answer's `"result":…` or `"error":…` from a question; `None` leaves it unanswered.
-    answer: Arc<dyn Fn(&Value) -> Option<String> + Send + Sync>,
+    answer: Answering,
     /// All that was neither an answer nor a list that changed.
     heard: Arc<Mutex<Vec<Value>>>,
 }

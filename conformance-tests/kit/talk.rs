@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(crate) struct Talk {
     pub(crate) call: Seen,
     pub(crate) shared: Arc<Shared>,
+    /// The session of the call, if the upstream keeps any.
+    session: Option<String>,
     line: Line,
 }
 
@@ -30,7 +32,8 @@ impl Exchange {
     /// Begins to talk about the call; dialect JSON needs a session with a stream for it.
     pub(crate) async fn talk(self) -> Talk {
         let (call, shared) = (self.seen.clone(), self.shared.clone());
-        let session = self.session().unwrap_or_default();
+        let own = self.session();
+        let session = own.clone().unwrap_or_default();
         let line = match shared.script().dialect {
             Dialect::Events => Line::Post(self.stream().await),
             Dialect::Json => Line::Session(Box::new(self), session),
@@ -40,7 +43,7 @@ impl Exchange {
                 Line::Legacy(session)
             }
         };
-        Talk { call, shared, line }
+        Talk { call, shared, session: own, line }
     }
 
     /// Asks one question, waits for its answer, and makes the answer the result of the call.
@@ -68,10 +71,11 @@ impl Talk {
         self.say(&message).await;
     }
 
-    /// Asks, and waits for the first answer to this id.
+    /// Asks, and waits for the answer.
     pub(crate) async fn ask(&mut self, id: &str, method: &str, params: &Value) -> Value {
+        let before = self.shared.answered(self.session.as_deref(), id);
         self.put(id, method, params).await;
-        self.shared.answer_to(id, 1).await.json()
+        self.shared.answer(self.session.as_deref(), id, before + 1).await.json()
     }
 
     /// Sends progress on the call, with the token that came with it.

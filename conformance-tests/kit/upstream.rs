@@ -290,26 +290,20 @@ impl Shared {
         lock(&self.streams).remove(session);
     }
 
-    /// Waits for the answer to what was asked under this id, the `count`th of that id.
-    pub(crate) async fn answer_to(&self, id: &str, count: usize) -> Seen {
-        let is_meant = |seen: &&Seen| seen.rpc() == "answer" && seen.id() == id;
-        let mut news = self.seen.subscribe();
-        let enough = |seen: &Vec<Seen>| seen.iter().filter(is_meant).count() >= count;
-        let what = format!("{count} answers to {id}");
-        let seen = within(&what, news.wait_for(enough)).await.expect("the fake lives").clone();
-        seen.into_iter().filter(|seen| is_meant(&seen)).nth(count - 1).expect("as many as waited for")
+    /// How many answers came so far in this session to what was asked under this id.
+    pub(crate) fn answered(&self, session: Option<&str>, id: &str) -> usize {
+        self.seen.borrow().iter().filter(|seen| seen.answers(session, id)).count()
     }
 
-    /// Waits for the answer that came in this session to what was asked under this id.
-    pub(crate) async fn answer_in(&self, session: Option<&str>, id: &str) -> Seen {
-        let is_here = |seen: &Seen| {
-            session.is_none_or(|id| seen.header("mcp-session-id") == Some(id) || seen.path.ends_with(id))
-        };
-        let is_meant = |seen: &&Seen| seen.rpc() == "answer" && seen.id() == id && is_here(seen);
+    /// Waits for the answer of that number among those.
+    pub(crate) async fn answer(&self, session: Option<&str>, id: &str, number: usize) -> Seen {
         let mut news = self.seen.subscribe();
-        let what = format!("an answer to {id} in {session:?}");
-        let seen = within(&what, news.wait_for(|seen| seen.iter().any(|seen| is_meant(&seen)))).await;
-        seen.expect("the fake lives").iter().find(is_meant).expect("what was waited for").clone()
+        let enough =
+            |seen: &Vec<Seen>| seen.iter().filter(|seen| seen.answers(session, id)).count() >= number;
+        let what = format!("{number} answers to {id} in {session:?}");
+        let seen = within(&what, news.wait_for(enough)).await.expect("the fake lives").clone();
+        let mut answers = seen.into_iter().filter(|seen| seen.answers(session, id));
+        answers.nth(number - 1).expect("as many as waited for")
     }
 
     /// Sends a piece of a session's stream.

@@ -35,6 +35,8 @@ pub struct Inbox {
     own_lists: AtomicBool,
     /// By alias and the upstream's own URI: the URI that the client knows, where that is another.
     renamed: Mutex<Renamed>,
+    /// The least severe log messages that the client wants, if it said so.
+    level: Mutex<Option<&'static str>>,
 }
 
 /// By alias and native URI: the URI that is shown.
@@ -52,6 +54,7 @@ impl Inbox {
             is_merged,
             own_lists: AtomicBool::new(false),
             renamed: Mutex::default(),
+            level: Mutex::default(),
         }
     }
 
@@ -63,6 +66,16 @@ impl Inbox {
     /// What the client said of itself, if it did.
     pub fn hello(&self) -> Option<(&Hello, Version)> {
         self.hello.get().map(|(hello, version)| (hello, *version))
+    }
+
+    /// The least severe log messages that the client wants, if it said so.
+    pub fn level(&self) -> Option<&'static str> {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client says which log messages it wants.
+    pub fn set_level(&self, level: &'static str) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }
 
     /// Whether the client sees several upstreams as one.

@@ -223,7 +223,7 @@ impl Ready {
 /// Who calls.
 pub(super) fn caller(session: &Session) -> Caller {
     let (session_number, key) = (session.number, session.identity.key);
-    Caller { session: session_number, key, inbox: session.inbox.clone(), level: session.level() }
+    Caller { session: session_number, key, inbox: session.inbox.clone() }
 }
 
 fn no_place(why: NoPlace) -> Failure {

@@ -37,7 +37,7 @@ impl Relay {
             Err(reason) => return refuse(&request, &Failure::invalid_params(reason)),
         };
         // Kept for the sessions that are opened later.
-        session.set_level(level);
+        session.inbox.set_level(level);
         let caller = caller(session);
         if matches!(session.endpoint.scope, Scope::One(_)) && first.upstream.is_own(&caller) {
             return Self::forward(lane, session, first, request);

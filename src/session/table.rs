@@ -49,8 +49,6 @@ pub struct Session {
     pub unread: Arc<Semaphore>,
     /// Calls under way.
     pub running: Arc<Running>,
-    /// The least severe log messages that the client wants, if it said so.
-    level: Mutex<Option<&'static str>>,
     /// Milliseconds after the table's birth.
     used: AtomicU64,
     /// Streams that are open: a session with one is not idle.
@@ -138,7 +136,6 @@ impl Table {
             known: Known::default(),
             own: Own::default(),
             limits: self.settings,
-            level: Mutex::default(),
             unread: Arc::new(Semaphore::new(self.settings.queue)),
             running: Running::new(self.settings.max_calls),
             used: AtomicU64::new(self.now()),
@@ -274,16 +271,6 @@ impl Session {
     pub fn introduce(&self, hello: Hello) -> Version {
         let version = Version::negotiate(&hello.requested);
         self.inbox.introduce(hello, version)
-    }
-
-    /// The least severe log messages that the client wants, if it said so.
-    pub fn level(&self) -> Option<&'static str> {
-        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The client says which log messages it wants.
-    pub fn set_level(&self, level: &'static str) {
-        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }
 
     /// Whether no stream and no call uses it at the moment.

@@ -26,8 +26,6 @@ pub struct Caller {
     pub key: KeyId,
     /// Where the client hears what belongs to none of its calls.
     pub inbox: Arc<Inbox>,
-    /// The least severe log messages that it wants.
-    pub level: Option<&'static str>,
 }
 
 /// Which callers share an upstream session.

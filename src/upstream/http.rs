@@ -261,7 +261,7 @@ impl HttpLink {
     /// Listens on the session's own stream until that is lost, taking it up again wherever it stopped; `stands` is told
     /// when it stands for the first time.
     pub(crate) async fn listen(self: &Arc<Self>, lane: Lane, stands: oneshot::Sender<()>) -> Fault {
-        let (mut place, mut stands) = (Place::default(), Some(stands));
+        let (mut place, mut stands, mut failures) = (Place::default(), Some(stands), 0_u32);
         loop {
             let subscribed = match self.subscribe(lane, place.last.as_deref()).await {
                 // What it has forgotten cannot be taken up, but what comes from now on can be heard.
@@ -270,8 +270,21 @@ impl HttpLink {
             };
             let response = match subscribed {
                 Ok(response) => response,
-                Err(fault) => return fault,
+                Err(fault) => {
+                    let is_lost = matches!(fault, Fault::Unreachable(_) | Fault::Closed(_));
+                    if stands.is_none() && failures == 0 {
+                        self.desk.audience().signals.want();
+                    }
+                    if stands.is_some() || !is_lost {
+                        return fault;
+                    }
+                    // It stood before: somebody in between may be restarting, and the session may live on.
+                    sleep(AGAIN.saturating_mul(1 << failures.min(5)).min(AGAIN_MOST)).await;
+                    failures += 1;
+                    continue;
+                }
             };
+            failures = 0;
             if let Some(stands) = stands.take() {
                 // Whoever opened the session may have stopped waiting.
                 let _ = stands.send(());

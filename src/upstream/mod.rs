@@ -251,7 +251,7 @@ impl Upstream {
         let body = outbound.body(id);
         let affinity = inner.affinity(caller);
         let over = CancellationToken::new();
-        let _over = over.clone().drop_guard();
+        let end = over.clone().drop_guard();
         let sink = Arc::new(Sink {
             alias: inner.alias.clone(),
             token: outbound.token.map(|(token, _)| token),
@@ -259,7 +259,7 @@ impl Upstream {
             logs: !caller.inbox.is_merged()
                 || inner.offer.load().as_ref().is_some_and(|offer| offer.has("logging")),
             // The upstream knows the level of a client that it has a session with.
-            level: caller.level.filter(|_| !matches!(affinity, Affinity::Session(_))),
+            level: caller.inbox.level().filter(|_| !matches!(affinity, Affinity::Session(_))),
             inbox: caller.inbox.clone(),
             notices,
             over,
@@ -290,7 +290,10 @@ impl Upstream {
             };
             match answer {
                 Ok(answer) => {
-                    if answer.is_error && !matches!(affinity, Affinity::Session(_)) {
+                    if matches!(affinity, Affinity::Session(_)) {
+                        // Nobody but this client could be meant by what was asked, whichever of its calls caused it.
+                        end.disarm();
+                    } else if answer.is_error {
                         inner.elicitations.keep_all(&answer, &caller.inbox);
                     }
                     return Ok(Some(answer));
@@ -364,7 +367,7 @@ impl Inner {
         let audience = self.audience(affinity, Some(caller));
         let client = if audience.is_own() { caller.inbox.hello() } else { None };
         let link = self.open(lane, &audience, client, true).await?;
-        let level = if audience.is_own() { caller.level } else { self.shared_level() };
+        let level = if audience.is_own() { caller.inbox.level() } else { self.shared_level() };
         self.prepare(lane, &link, affinity, level).await;
         Ok(link)
     }

@@ -14,7 +14,15 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions(Mutex<HashMap<Affinity, Uris>>);
 
-type Uris = BTreeMap<Arc<str>, HashMap<u64, Caller>>;
+type Uris = BTreeMap<Arc<str>, Subscribers>;
+
+/// Who subscribed to one resource.
+#[derive(Debug, Default)]
+struct Subscribers {
+    callers: HashMap<u64, Caller>,
+    /// Whether the upstream agreed; until then nobody may be told that it did.
+    is_agreed: bool,
+}
 
 /// Why somebody cannot subscribe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +31,7 @@ pub(crate) struct TooMany;
 // === impl Subscriptions ===
 
 impl Subscriptions {
-    /// Subscribes a client; tells whether it is the first of its upstream session. `most` bounds one client's.
+    /// Subscribes a client; tells whether the upstream has to agree, or did so before. `most` bounds one client's.
     pub(crate) fn add(
         &self,
         affinity: Affinity,
@@ -33,26 +41,34 @@ impl Subscriptions {
     ) -> Result<bool, TooMany> {
         let mut all = self.all();
         let uris = all.entry(affinity).or_default();
-        let is_new = uris.get(uri).is_none_or(|callers| !callers.contains_key(&caller.session));
-        let own = || uris.values().filter(|callers| callers.contains_key(&caller.session)).count();
+        let is_new =
+            uris.get(uri).is_none_or(|subscribers| !subscribers.callers.contains_key(&caller.session));
+        let own =
+            || uris.values().filter(|subscribers| subscribers.callers.contains_key(&caller.session)).count();
         // Counting is for sessions that many share; an own one knows by its size.
         let count = if matches!(affinity, Affinity::Session(_)) { uris.len() } else { own() };
         if is_new && count >= most {
             return Err(TooMany);
         }
-        let callers = uris.entry(uri.into()).or_default();
-        let is_first = callers.is_empty();
-        callers.insert(caller.session, caller.clone());
-        Ok(is_first)
+        let subscribers = uris.entry(uri.into()).or_default();
+        subscribers.callers.insert(caller.session, caller.clone());
+        Ok(!subscribers.is_agreed)
+    }
+
+    /// The upstream agreed to a subscription.
+    pub(crate) fn agree(&self, affinity: Affinity, uri: &str) {
+        if let Some(subscribers) = self.all().get_mut(&affinity).and_then(|uris| uris.get_mut(uri)) {
+            subscribers.is_agreed = true;
+        }
     }
 
     /// Ends a subscription; tells whether it was the last of its upstream session.
     pub(crate) fn remove(&self, affinity: Affinity, uri: &str, session: u64) -> bool {
         let mut all = self.all();
         let Some(uris) = all.get_mut(&affinity) else { return true };
-        let Some(callers) = uris.get_mut(uri) else { return true };
-        callers.remove(&session);
-        let is_last = callers.is_empty();
+        let Some(subscribers) = uris.get_mut(uri) else { return true };
+        subscribers.callers.remove(&session);
+        let is_last = subscribers.callers.is_empty();
         if is_last {
             uris.remove(uri);
         }
@@ -66,7 +82,7 @@ impl Subscriptions {
     pub(crate) fn release(&self, session: u64) -> Vec<(Affinity, Arc<str>)> {
         let mut last = Vec::new();
         self.all().retain(|affinity, uris| {
-            uris.retain(|uri, callers| {
+            uris.retain(|uri, Subscribers { callers, .. }| {
                 if callers.remove(&session).is_some() && callers.is_empty() {
                     last.push((*affinity, uri.clone()));
                 }
@@ -89,7 +105,8 @@ impl Subscriptions {
 
     /// One caller of each upstream session that is subscribed to anything.
     pub(crate) fn callers(&self) -> Vec<(Affinity, Caller)> {
-        let caller = |uris: &Uris| uris.values().find_map(|callers| callers.values().next().cloned());
+        let caller =
+            |uris: &Uris| uris.values().find_map(|subscribers| subscribers.callers.values().next().cloned());
         self.all().iter().filter_map(|(affinity, uris)| Some((*affinity, caller(uris)?))).collect()
     }
 
@@ -100,8 +117,8 @@ impl Subscriptions {
         let Ok((uri, _)) = params::text(&params, "uri") else { return };
         let mut told: HashMap<u64, Caller> = HashMap::new();
         if let Some(uris) = self.all().get(&affinity) {
-            for (_, callers) in uris.iter().filter(|(subscribed, _)| covers(subscribed, &uri)) {
-                told.extend(callers.iter().map(|(session, caller)| (*session, caller.clone())));
+            for (_, subscribers) in uris.iter().filter(|(subscribed, _)| covers(subscribed, &uri)) {
+                told.extend(subscribers.callers.iter().map(|(session, caller)| (*session, caller.clone())));
             }
         }
         for caller in told.values() {

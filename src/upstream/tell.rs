@@ -27,7 +27,7 @@ const AT_ONCE: usize = 8;
 
 impl Upstream {
     /// Subscribes a client to a resource, or ends that. Where clients share a session only the first and the last of
-    /// them concern the upstream. `most` bounds one client's subscriptions.
+    /// them concern the upstream, and those that come before it agreed. `most` bounds one client's subscriptions.
     pub async fn subscribe(
         &self,
         lane: Lane,
@@ -49,18 +49,20 @@ impl Upstream {
             }
             return self.call(lane, caller, outbound, sender, cancel).await;
         }
-        let Ok(is_first) = inner.subscriptions.add(affinity, uri, caller, most) else {
+        let Ok(is_needed) = inner.subscriptions.add(affinity, uri, caller, most) else {
             let failure = Failure::exhausted(
                 "too_many_subscriptions",
                 format!("this session has {most} subscriptions at `{}`, which is the limit", inner.alias),
             );
             return Ok(Some(Answer::error(&id, &failure.hint("unsubscribe from some").object())));
         };
-        if !is_first && !matches!(affinity, Affinity::Session(_)) {
+        if !is_needed && !matches!(affinity, Affinity::Session(_)) {
             return done();
         }
         let answer = self.call(lane, caller, outbound, sender, cancel).await;
-        if !matches!(&answer, Ok(Some(answer)) if !answer.is_error) {
+        if matches!(&answer, Ok(Some(answer)) if !answer.is_error) {
+            inner.subscriptions.agree(affinity, uri);
+        } else {
             inner.subscriptions.remove(affinity, uri, caller.session);
         }
         answer
