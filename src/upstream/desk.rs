@@ -16,7 +16,10 @@ use serde_json::json;
 use std::{
     collections::HashMap,
     future::{Future, pending},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -35,6 +38,8 @@ pub(crate) struct Desk {
     /// How long a client may take.
     patience: Duration,
     over: CancellationToken,
+    /// Whether the session was ready for a caller.
+    is_open: AtomicBool,
 }
 
 /// Takes a question out of the open ones when it ends in whatever way.
@@ -75,7 +80,14 @@ const STEPS: usize = 8;
 impl Desk {
     pub(crate) fn new(audience: Audience, patience: Duration) -> Arc<Self> {
         let (room, over) = (Arc::new(Semaphore::new(MOST)), CancellationToken::new());
-        Arc::new(Self { audience, open: Mutex::default(), room, patience, over })
+        Arc::new(Self {
+            audience,
+            open: Mutex::default(),
+            room,
+            patience,
+            over,
+            is_open: AtomicBool::new(false),
+        })
     }
 
     /// Who hears what belongs to no call.
@@ -114,6 +126,18 @@ impl Desk {
     pub(crate) fn withdraw(&self, id: &Raw) {
         if let Some(withdrawn) = self.open().remove(id) {
             withdrawn.cancel();
+        }
+    }
+
+    /// A caller has the session from now on.
+    pub(crate) fn begin(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    /// The session ended, by itself unless it was closed before: what it was subscribed to is to be subscribed anew.
+    pub(crate) fn lose(&self) {
+        if self.is_open.load(Ordering::Relaxed) && !self.over.is_cancelled() {
+            self.audience.signals.lose();
         }
     }
 

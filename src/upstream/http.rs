@@ -273,6 +273,7 @@ impl HttpLink {
                         self.desk.audience().signals.want();
                     }
                     if stands.is_some() || !is_lost {
+                        self.desk.lose();
                         return fault;
                     }
                     // It stood before: somebody in between may be restarting, and the session may live on.
@@ -355,9 +356,9 @@ impl HttpLink {
         });
     }
 
-    /// Nobody answers this session's questions any more.
-    pub(crate) fn end(&self) {
-        self.desk.close();
+    /// The session's questions.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     /// Tells the upstream that the session ends; it may not care.

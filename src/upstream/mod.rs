@@ -334,6 +334,7 @@ impl Inner {
         let link = self.open(lane, &audience, client, true).await?;
         let level = if audience.is_own() { caller.inbox.level() } else { self.shared_level() };
         self.prepare(lane, &link, affinity, level).await;
+        link.begin();
         Ok(link)
     }
 

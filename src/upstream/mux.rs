@@ -52,6 +52,7 @@ impl Mux {
     /// The stream is gone: everybody who waits is told.
     pub(crate) fn end(&self, fault: &Fault) {
         self.pending.end(fault);
+        self.desk.lose();
         self.desk.close();
     }
 

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 pub(crate) struct Signals {
     lists: Notify,
     wanted: Notify,
+    lost: Notify,
 }
 
 // === impl Signals ===
@@ -20,6 +21,15 @@ impl Signals {
     /// Somebody wants to use the upstream now.
     pub(crate) fn want(&self) {
         self.wanted.notify_one();
+    }
+
+    /// A caller's session ended by itself.
+    pub(crate) fn lose(&self) {
+        self.lost.notify_one();
+    }
+
+    pub(crate) async fn lost(&self) {
+        self.lost.notified().await;
     }
 
     pub(crate) async fn relisted(&self) {

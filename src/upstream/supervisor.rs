@@ -30,6 +30,9 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// The same for a list that changes all the time.
 const SETTLE_MOST: Duration = Duration::from_secs(5);
 
+/// The wait before a caller's session that ended is opened again, for what it was subscribed to.
+const LOST: Duration = Duration::from_secs(1);
+
 /// Keeps one upstream.
 pub(super) struct Supervisor {
     inner: Arc<Inner>,
@@ -144,6 +147,11 @@ impl Supervisor {
                     sleep(settle).await;
                     changed = Instant::now();
                     if let Err(fault) = self.list(&link).await { break End::Lost(fault) }
+                }
+                () = inner.signals.lost() => {
+                    // One that ends again and again is opened at leisure.
+                    sleep(LOST).await;
+                    inner.clone().restore(LANE);
                 }
                 _ = refresh.tick() => if let Err(fault) = self.list(&link).await { break End::Lost(fault) },
                 () = inner.signals.wanted() => if let Err(fault) = self.ping(&link).await { break End::Lost(fault) },
