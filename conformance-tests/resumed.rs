@@ -82,6 +82,37 @@ where
     (fake, gateway)
 }
 
+/// A revision whose clients cannot come back to a stream, so that theirs stays open.
+const UNPRIMED: &str = "2025-06-18";
+
+#[tokio::test]
+async fn a_client_that_can_come_back_is_hung_up_as_the_gateway_was() {
+    let script = Script::new(Dialect::Events).keeps_sessions();
+    let (_fake, gateway) = ending(script, |exchange, id, _| async move {
+        stream(exchange, &[event("e2", &progress(&id, 2)), event("e3", &result(&id))]).await
+    })
+    .await;
+    let session = Session::open(&gateway, "/mcp").await;
+    let body = r#"{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"db-echo","_meta":{"progressToken":"p"}}}"#;
+    let mut first = session.post_streaming(body).await;
+    first.primed().await;
+    let (mut steps, mut last) = (Vec::new(), first.last_id.clone().expect("an id"));
+    while let Some(event) = first.next().await {
+        last = event.id.clone().expect("an id");
+        steps.push(serde_json::from_str::<Value>(&event.data).expect("JSON"));
+    }
+    assert!(steps.iter().all(|step| step["id"].is_null()), "no answer yet: {steps:?}");
+    let mut second = session.resume(&last).await;
+    while let Some(event) = second.next().await {
+        steps.push(serde_json::from_str::<Value>(&event.data).expect("JSON"));
+    }
+    let answer = steps.pop().expect("an answer");
+    assert_eq!((&answer["id"], &answer["result"]["done"]), (&json!("c"), &json!(true)));
+    let progress: Vec<_> = steps.iter().map(|step| step["params"]["progress"].to_string()).collect();
+    assert_eq!(progress, ["1", "2"]);
+    gateway.until_quiet().await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_stream_that_ends_early_is_taken_up(#[values(false, true)] is_inclusive: bool) {
@@ -100,7 +131,7 @@ async fn a_stream_that_ends_early_is_taken_up(#[values(false, true)] is_inclusiv
         stream(exchange, &pieces).await
     })
     .await;
-    let session = Session::open(&gateway, "/mcp").await;
+    let session = Opening::new(&gateway, "/mcp").version(UNPRIMED).open().await;
     let (steps, answer) = call(&session).await;
     assert_eq!((steps, &answer["result"]["done"]), (vec![1, 2, 3, 4], &json!(true)));
     let resumed: Vec<_> = fake
@@ -128,7 +159,7 @@ async fn a_stream_that_cannot_be_taken_up_leaves_the_outcome_open(#[case] status
         exchange.respond(status, &[("location", "/x")], b"no").await
     })
     .await;
-    let session = Session::open(&gateway, "/mcp").await;
+    let session = Opening::new(&gateway, "/mcp").version(UNPRIMED).open().await;
     let (_, answer) = call(&session).await;
     assert_eq!(answer["error"]["data"]["reason"], reason, "{answer}");
     assert_eq!(answer["error"]["data"]["retryable"], false, "{answer}");
@@ -144,7 +175,7 @@ async fn a_stream_that_says_nothing_new_is_given_up() {
             stream(exchange, &[event("e1", "")]).await
         })
         .await;
-    let session = Session::open(&gateway, "/mcp").await;
+    let session = Opening::new(&gateway, "/mcp").version(UNPRIMED).open().await;
     let (_, answer) = call(&session).await;
     assert_eq!(answer["error"]["data"]["reason"], "upstream_closed", "{answer}");
     let resumes = fake.seen_of("GET").iter().filter(|seen| seen.header("last-event-id").is_some()).count();
@@ -177,7 +208,7 @@ async fn a_question_on_a_stream_that_was_taken_up_is_asked_once() {
         }
     });
     let gateway = Setup::new().alias("db", &fake).ready().await;
-    let session = Opening::new(&gateway, "/mcp").capabilities(OFFERS).open().await;
+    let session = Opening::new(&gateway, "/mcp").version(UNPRIMED).capabilities(OFFERS).open().await;
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"db-echo"}}"#;
     let mut events = session.post_streaming(body).await;
     let asked: Value = serde_json::from_str(&events.message().await).expect("JSON");

@@ -231,3 +231,28 @@ async fn what_is_made_again_has_the_level_that_was_asked_for_last() {
     fake.wait_for("resources/subscribe", 1).await;
     assert_eq!(fake.wait_for("logging/setLevel", 1).await.json()["params"]["level"], "alert");
 }
+
+#[rstest]
+#[case(script(Dialect::Json))]
+#[case(script(Dialect::Events))]
+#[case(script(Dialect::Legacy))]
+#[tokio::test]
+async fn they_survive_a_session_that_ends_alone(#[case] script: Script) {
+    let fake = script.start();
+    let gateway = Setup::new().alias("db", &fake).ready().await;
+    eventually("the gateway to listen", || fake.open_streams() == 1).await;
+    let own = fake.sessions();
+    let mut ann = Peer::open(&gateway, Transport::Streamable, "/mcp", "ann").await;
+    assert_eq!(subscribe(&mut ann, "x://one").await["result"], json!({}));
+    assert_eq!(fake.seen_of("resources/subscribe").len(), 1);
+    let lost = fake.sessions().into_iter().find(|session| !own.contains(session)).expect("a new session");
+    eventually("the client's stream to stand", || fake.open_streams() == 2).await;
+    fake.forget(&lost);
+    let again = fake.wait_for("resources/subscribe", 2).await;
+    assert!(!again.is_of(&lost));
+    eventually("the new session to listen", || fake.open_streams() == 2).await;
+    fake.tell(&updated("x://one"));
+    assert_eq!(ann.hear().await["params"]["uri"], "x://one");
+    ann.leave().await;
+    gateway.until_nothing_is_left().await;
+}

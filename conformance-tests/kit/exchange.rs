@@ -226,7 +226,11 @@ impl Exchange {
         let script = self.shared.script();
         let is_legacy = script.dialect == Dialect::Legacy;
         let rpc = self.seen.rpc();
+        let knows = self.session().is_some_and(|session| self.shared.knows(&session));
         match rpc.as_str() {
+            "GET" if !is_legacy && script.keeps_sessions && !knows => {
+                return self.respond(404, &[], b"").await;
+            }
             "GET" if is_legacy || script.has_stream => return self.open_stream(is_legacy).await,
             "GET" => return self.respond(405, &[], b"").await,
             "DELETE" => {
@@ -238,7 +242,6 @@ impl Exchange {
             }
             _ => {}
         }
-        let knows = self.session().is_some_and(|session| self.shared.knows(&session));
         if (is_legacy || (script.keeps_sessions && rpc != "initialize")) && !knows {
             let (status, body) = script.forgotten;
             return self.respond(status, &[("content-type", "application/json")], body.as_bytes()).await;

@@ -204,6 +204,12 @@ impl Fake {
         lock(&self.shared.streams).clear();
     }
 
+    /// Forgets one session and ends its stream.
+    pub(crate) fn forget(&self, session: &str) {
+        self.shared.forget(session);
+        self.shared.detach(session);
+    }
+
     /// Forgets every session.
     pub(crate) fn forget_all(&self) {
         lock(&self.shared.sessions).clear();

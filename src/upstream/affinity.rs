@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 use tokio::{runtime::Handle, sync::OnceCell, time::Instant};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Who calls, as far as upstream sessions are concerned.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub(crate) struct Slot {
     is_closed: AtomicBool,
     /// What the upstream has in this session only.
     lists: Mutex<Option<OwnLists>>,
+    /// What ends with the last of its calls.
+    ends: Mutex<Vec<CancellationToken>>,
     /// Who waits for the end of all sessions waits for these.
     farewells: TaskTracker,
 }
@@ -231,6 +233,11 @@ impl Slot {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ends(&self) -> MutexGuard<'_, Vec<CancellationToken>> {
+        // No code that holds the lock can panic.
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn drop_lists(&self) {
         let own = self.lists().take();
         if let Some(own) = own {
@@ -253,6 +260,11 @@ impl Slot {
 // === impl Lease ===
 
 impl Lease {
+    /// Cancels the token when no call uses the session any more.
+    pub(crate) fn end_with_last(&self, token: CancellationToken) {
+        self.0.ends().push(token);
+    }
+
     /// Keeps what the upstream has in this session only.
     pub(crate) fn keep_lists(&self, own: Option<OwnLists>) {
         *self.0.lists() = own;
@@ -274,7 +286,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+        if self.0.calls.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let ends = std::mem::take(&mut *self.0.ends());
+            ends.iter().for_each(CancellationToken::cancel);
+        }
         self.0.close_unused(self.1);
     }
 }

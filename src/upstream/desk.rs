@@ -2,7 +2,7 @@
 
 use crate::{
     protocol::{ask::Ask, call::Event, handshake::Offers, inbox::Inbox},
-    upstream::{audience::Audience, fault::Fault, sink::Sink},
+    upstream::{audience::Audience, calls::Calls, fault::Fault, sink::Sink},
     wire::{
         error::Failure,
         message::{Answer, Request},
@@ -17,7 +17,10 @@ use std::{
     collections::HashMap,
     future::{Future, pending},
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -30,12 +33,16 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Desk {
     audience: Audience,
+    /// The client's calls, as far as something can belong to them that comes apart from them.
+    calls: Calls,
     /// By the upstream's own id.
     open: Mutex<HashMap<Raw, CancellationToken>>,
     room: Arc<Semaphore>,
     /// How long a client may take.
     patience: Duration,
     over: CancellationToken,
+    /// Whether the session was ready for a caller.
+    is_open: AtomicBool,
 }
 
 /// Takes a question out of the open ones when it ends in whatever way.
@@ -50,8 +57,10 @@ struct Opened<'desk> {
 pub(crate) enum Cause {
     /// This one: the question ends with it.
     Call(Arc<Sink>),
-    /// One of several calls of the same client, of which this is the youngest: its end says nothing about the question.
+    /// One of several calls of the same client, of which this is the youngest.
     OneOf(Arc<Sink>),
+    /// None; this is the youngest call of the client, whose stream it hears.
+    Loose(Arc<Sink>),
     /// None that is known.
     Nothing,
 }
@@ -60,6 +69,7 @@ pub(crate) enum Cause {
 enum To {
     Call(Arc<Sink>),
     OneOf(Arc<Sink>),
+    Loose(Arc<Sink>),
     Client(Arc<Inbox>),
     Nobody,
 }
@@ -86,12 +96,25 @@ const STEPS: usize = 8;
 impl Desk {
     pub(crate) fn new(audience: Audience, patience: Duration) -> Arc<Self> {
         let (room, over) = (Arc::new(Semaphore::new(MOST)), CancellationToken::new());
-        Arc::new(Self { audience, open: Mutex::default(), room, patience, over })
+        Arc::new(Self {
+            audience,
+            calls: Calls::default(),
+            open: Mutex::default(),
+            room,
+            patience,
+            over,
+            is_open: AtomicBool::new(false),
+        })
     }
 
     /// Who hears what belongs to no call.
     pub(crate) fn audience(&self) -> &Audience {
         &self.audience
+    }
+
+    /// The client's calls.
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Takes a question, which came with a call or with none. `reply` sends a message to the upstream.
@@ -128,6 +151,18 @@ impl Desk {
         }
     }
 
+    /// A caller has the session from now on.
+    pub(crate) fn begin(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    /// The session ended, by itself unless it was closed before: what it was subscribed to is to be subscribed anew.
+    pub(crate) fn lose(&self) {
+        if self.is_open.load(Ordering::Relaxed) && !self.over.is_cancelled() {
+            self.audience.signals.lose();
+        }
+    }
+
     /// The session is over: nobody waits for answers any more.
     pub(crate) fn close(&self) {
         self.over.cancel();
@@ -137,6 +172,7 @@ impl Desk {
         match (cause, &self.audience.inbox) {
             (Cause::Call(sink), _) => To::Call(sink),
             (Cause::OneOf(sink), _) => To::OneOf(sink),
+            (Cause::Loose(sink), _) => To::Loose(sink),
             (Cause::Nothing, Some(inbox)) => To::Client(inbox.clone()),
             (Cause::Nothing, None) => To::Nobody,
         }
@@ -158,7 +194,7 @@ impl Desk {
             return result(json!({}));
         }
         let inbox = match &to {
-            To::Call(sink) | To::OneOf(sink) => &sink.inbox,
+            To::Call(sink) | To::OneOf(sink) | To::Loose(sink) => &sink.inbox,
             To::Client(inbox) => inbox,
             // The session serves the gateway itself, which has no roots.
             To::Nobody if request.method == Method::RootsList => return result(json!({"roots": []})),
@@ -182,7 +218,7 @@ impl Desk {
         let opened = self.open_question(request)?;
         let mut outcome = self.put(request, &to, token.clone(), &opened, reply).await;
         // The call on whose stream it was to go ended under it, but its client is still there.
-        if let (Outcome::Dropped, To::OneOf(sink)) = (&outcome, &to) {
+        if let (Outcome::Dropped, To::OneOf(sink) | To::Loose(sink)) = (&outcome, &to) {
             let to = To::Client(sink.inbox.clone());
             outcome = self.put(request, &to, token, &opened, reply).await;
         }
@@ -213,14 +249,19 @@ impl Desk {
         let _guard = withdrawn.clone().drop_guard();
         let ask = Ask { request: request.clone(), token, answer: sender, progress, withdrawn };
         let over = match to {
-            To::Call(sink) => Some(sink.over.clone()),
-            To::OneOf(_) | To::Client(_) | To::Nobody => None,
+            To::Call(sink) | To::OneOf(sink) => {
+                sink.has_asked.store(true, Ordering::SeqCst);
+                Some(sink.over.clone())
+            }
+            To::Loose(_) | To::Client(_) | To::Nobody => None,
         };
         // A client that does not read takes no question either: neither the call's end nor our patience waits for it.
         let mut put = std::pin::pin!(async {
             match to {
                 // A client that is gone takes no questions: dropped, it is answered below.
-                To::Call(sink) | To::OneOf(sink) => drop(sink.notices.send(Event::Ask(ask)).await),
+                To::Call(sink) | To::OneOf(sink) | To::Loose(sink) => {
+                    drop(sink.notices.send(Event::Ask(ask)).await);
+                }
                 To::Client(inbox) => inbox.ask(ask),
                 To::Nobody => {}
             }

@@ -5,16 +5,16 @@ use crate::{
     upstream::{
         desk::{Cause, Desk},
         fault::Fault,
+        listen::Place,
         net::{self, Net},
         pending::number,
         sink::Sink,
         words,
     },
     wire::{
-        message::{Answer, Body, Message, Notice, Request, excerpt},
+        message::{Answer, Body, Message, excerpt},
         method::Method,
-        params,
-        sse::{Decoder, Event},
+        sse::Decoder,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -25,29 +25,20 @@ use http::{
 };
 use reqwest::Response;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::sleep;
 use url::Url;
 
 /// The header of the session's id.
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The header of the protocol's revision.
 pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const EVENT_STREAM: &str = "text/event-stream";
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 /// The most messages that one batch of an upstream may have.
 const MAX_BATCH: usize = 1000;
 /// How much of an error's body is read for its message.
 const ERROR_BODY: usize = 64 * 1024;
-/// How long the first call of a session waits for the session's own stream to stand.
-const LISTEN_FIRST: Duration = Duration::from_millis(500);
 /// The wait before a stream that ended is opened again, where the upstream does not say (`retry`).
-const AGAIN: Duration = Duration::from_secs(1);
-/// The longest wait that an upstream may ask for.
-const AGAIN_MOST: Duration = Duration::from_secs(30);
+pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 /// How often the stream of a call is taken up again without anything new on it.
 const RESUMES: u32 = 5;
 /// How long the end of an event stream may take after the answer, for the connection to be used again.
@@ -56,23 +47,12 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// One session with an upstream over streamable HTTP.
 #[derive(Debug)]
 pub(crate) struct HttpLink {
-    net: Net,
-    url: Url,
-    headers: HeaderMap,
+    pub(in crate::upstream) net: Net,
+    pub(in crate::upstream) url: Url,
+    pub(in crate::upstream) headers: HeaderMap,
     has_session: bool,
-    max_message: usize,
-    desk: Arc<Desk>,
-}
-
-/// Where a stream stopped, so that it can be taken up there.
-#[derive(Debug, Default)]
-struct Place {
-    /// The id of the last event.
-    last: Option<String>,
-    /// The id of the last event with a message in it.
-    message: Option<String>,
-    /// How long the upstream wants us to wait.
-    retry: Option<Duration>,
+    pub(in crate::upstream) max_message: usize,
+    pub(in crate::upstream) desk: Arc<Desk>,
 }
 
 // === impl HttpLink ===
@@ -116,6 +96,10 @@ impl HttpLink {
         body: Bytes,
         sink: Option<&Arc<Sink>>,
     ) -> Result<Answer, Fault> {
+        // What comes on the session's own stream may belong to it.
+        let _under_way = sink
+            .filter(|_| self.has_session && self.desk.audience().is_own())
+            .map(|sink| self.desk.calls().begin(id, sink));
         let response = self.post(lane, body).await?;
         self.read_answer(lane, id, response, sink).await
     }
@@ -232,135 +216,18 @@ impl HttpLink {
                             }
                             _ => self.hear(&notice),
                         },
-                        Message::Request(request) => self.ask(lane, request, sink),
+                        Message::Request(request) => {
+                            self.ask(lane, request, sink.cloned().map_or(Cause::Nothing, Cause::Call));
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Opens the session's own stream, or takes up the stream of an event; `Err` with a 4xx if the upstream has none.
-    pub(crate) async fn subscribe(&self, lane: Lane, after: Option<&str>) -> Result<Response, Fault> {
-        let mut headers = self.headers.clone();
-        headers.remove(CONTENT_TYPE);
-        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        if let Some(after) = after.and_then(|after| HeaderValue::from_str(after).ok()) {
-            headers.insert(LAST_EVENT_ID, after);
-        }
-        let request = self.net.client(lane).get(self.url.clone()).headers(headers);
-        let response = request.send().await.map_err(net::fault)?;
-        if !response.status().is_success() {
-            return Err(self.refusal(response).await.1);
-        }
-        if !content_type(&response).starts_with(EVENT_STREAM) {
-            return Err(Fault::Status { status: 405, excerpt: "no event stream".into() });
-        }
-        Ok(response)
-    }
-
-    /// Listens on the session's own stream until that is lost, taking it up again wherever it stopped; `stands` is told
-    /// when it stands for the first time.
-    pub(crate) async fn listen(self: &Arc<Self>, lane: Lane, stands: oneshot::Sender<()>) -> Fault {
-        let (mut place, mut stands, mut failures) = (Place::default(), Some(stands), 0_u32);
-        loop {
-            let subscribed = match self.subscribe(lane, place.last.as_deref()).await {
-                // What it has forgotten cannot be taken up, but what comes from now on can be heard.
-                Err(Fault::Status { .. } | Fault::NotMcp(_)) if place.last.take().is_some() => continue,
-                subscribed => subscribed,
-            };
-            let response = match subscribed {
-                Ok(response) => response,
-                Err(fault) => {
-                    let is_lost = matches!(fault, Fault::Unreachable(_) | Fault::Closed(_));
-                    if stands.is_none() && failures == 0 {
-                        self.desk.audience().signals.want();
-                    }
-                    if stands.is_some() || !is_lost {
-                        return fault;
-                    }
-                    // It stood before: somebody in between may be restarting, and the session may live on.
-                    sleep(AGAIN.saturating_mul(1 << failures.min(5)).min(AGAIN_MOST)).await;
-                    failures += 1;
-                    continue;
-                }
-            };
-            failures = 0;
-            if let Some(stands) = stands.take() {
-                // Whoever opened the session may have stopped waiting.
-                let _ = stands.send(());
-            }
-            let ended = self.hear_stream(lane, response, &mut place).await;
-            tracing::debug!(?ended, "the stream of an upstream session ended");
-            if let Err(fault @ (Fault::SessionGone | Fault::TooLarge(_))) = ended {
-                return fault;
-            }
-            sleep(place.retry.unwrap_or(AGAIN)).await;
-        }
-    }
-
-    async fn hear_stream(
-        self: &Arc<Self>,
-        lane: Lane,
-        mut response: Response,
-        place: &mut Place,
-    ) -> Result<(), Fault> {
-        let mut decoder = Decoder::new(self.max_message);
-        while let Some(piece) = response.chunk().await.map_err(net::fault)? {
-            decoder.push(&piece);
-            while let Some(event) = decoder.next_event().map_err(|large| Fault::TooLarge(large.0))? {
-                if !place.take(&event) {
-                    continue;
-                }
-                // One odd event does not end the stream.
-                for message in messages(&event.data, |data| self.show(data)).unwrap_or_default() {
-                    match message {
-                        Message::Notice(notice) => self.hear(&notice),
-                        Message::Request(request) => self.ask(lane, request, None),
-                        Message::Answer(_) => {}
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Listens for as long as the upstream lets us, in the background.
-    ///
-    /// Returns when the stream stands or should, so that nothing that the first call brings about is missed.
-    pub(crate) async fn listening(link: &Arc<Self>, lane: Lane) -> AbortOnDropHandle<()> {
-        let link = link.clone();
-        let (stands, standing) = oneshot::channel();
-        let listening = AbortOnDropHandle::new(tokio::spawn(async move {
-            let fault = link.listen(lane, stands).await;
-            tracing::debug!(%fault, "an upstream session has no stream of its own, or not any more");
-        }));
-        // An upstream that leaves the stream's head open must not hold up calls; the stream may stand later.
-        let _ = timeout(LISTEN_FIRST, standing).await;
-        listening
-    }
-
-    fn hear(&self, notice: &Notice) {
-        if notice.method == Method::Cancelled {
-            if let Some((id, _)) = notice.params().as_ref().and_then(params::cancelled) {
-                self.desk.withdraw(&id);
-            }
-            return;
-        }
-        self.desk.audience().hear(notice);
-    }
-
-    fn ask(self: &Arc<Self>, lane: Lane, request: Request, sink: Option<&Arc<Sink>>) {
-        let link = self.clone();
-        let cause = sink.cloned().map_or(Cause::Nothing, Cause::Call);
-        self.desk.take(request, cause, move |message| {
-            let link = link.clone();
-            async move { link.notify(lane, message).await }
-        });
-    }
-
-    /// Nobody answers this session's questions any more.
-    pub(crate) fn end(&self) {
-        self.desk.close();
+    /// The session's questions.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     /// Tells the upstream that the session ends; it may not care.
@@ -379,7 +246,7 @@ impl HttpLink {
     }
 
     /// The body of a refusal and what it means.
-    async fn refusal(&self, response: Response) -> (Bytes, Fault) {
+    pub(in crate::upstream) async fn refusal(&self, response: Response) -> (Bytes, Fault) {
         let status = response.status();
         let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(words::location);
         let body = read_body(response, ERROR_BODY).await.unwrap_or_default();
@@ -398,26 +265,6 @@ impl HttpLink {
     }
 }
 
-// === impl Place ===
-
-impl Place {
-    /// Remembers how far a stream came; `false` if the event has no message, or one that was read before: there are
-    /// servers that begin again with the event after which they were to go on.
-    fn take(&mut self, event: &Event) -> bool {
-        if let Some(retry) = event.retry {
-            self.retry = Some(Duration::from_millis(retry).min(AGAIN_MOST));
-        }
-        if event.id.is_some() {
-            self.last.clone_from(&event.id);
-        }
-        if !event.is_message() || (event.id.is_some() && event.id == self.message) {
-            return false;
-        }
-        self.message.clone_from(&event.id);
-        true
-    }
-}
-
 fn closed(fault: &Fault) -> Fault {
     Fault::Closed(format!("its stream could not be taken up again: {fault}"))
 }
@@ -428,7 +275,7 @@ fn names_session(body: &[u8]) -> bool {
     body["id"].is_null() && message.contains("session")
 }
 
-fn content_type(response: &Response) -> &str {
+pub(crate) fn content_type(response: &Response) -> &str {
     response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
 }
 

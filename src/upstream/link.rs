@@ -119,10 +119,19 @@ impl Link {
         }
     }
 
+    /// A caller has the session from now on: if it ends by itself, that matters.
+    pub(crate) fn begin(&self) {
+        match &self.wire {
+            Wire::Http(link) => link.desk().begin(),
+            Wire::Sse(link) => link.begin(),
+            Wire::Stdio(link) => link.begin(),
+        }
+    }
+
     /// Nobody uses the session any more: its questions get no answers.
     pub(crate) fn end(&self) {
         match &self.wire {
-            Wire::Http(link) => link.end(),
+            Wire::Http(link) => link.desk().close(),
             Wire::Sse(link) => link.end(),
             Wire::Stdio(link) => link.end(),
         }

@@ -5,11 +5,14 @@
 
 mod affinity;
 mod audience;
+mod calls;
 mod desk;
 mod fault;
 mod http;
+mod inner;
 mod keeper;
 mod link;
+mod listen;
 mod lists;
 mod mux;
 mod net;
@@ -32,11 +35,10 @@ use crate::{
     catalog::{listing::Listing, name::Alias, settings::NameRules},
     protocol::{
         call::{Event, Lane},
-        handshake::{Hello, Welcome},
-        version::Version,
+        handshake::Welcome,
     },
     upstream::{
-        affinity::{Affinity, Sessions},
+        affinity::{Affinity, Lease, Sessions},
         audience::{Audience, Elicitations},
         link::Link,
         open::Opening,
@@ -58,7 +60,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -145,6 +147,14 @@ pub struct Outbound<'a> {
     pub edits: &'a [(Range<usize>, Raw)],
     /// The client's progress token and where it stands.
     pub token: Option<(Raw, Range<usize>)>,
+}
+
+/// Ends the questions that came with a call when it ends. In a session of one client's own they go on as long as other
+/// calls of the client do: it may have been another that caused them, and the client is meant in any case.
+struct Tie<'call> {
+    lease: &'call Lease,
+    sink: &'call Sink,
+    is_own: bool,
 }
 
 /// How long a notice to an upstream may take.
@@ -250,8 +260,6 @@ impl Upstream {
         let id = inner.ids.fetch_add(1, Ordering::Relaxed);
         let body = outbound.body(id);
         let affinity = inner.affinity(caller);
-        let over = CancellationToken::new();
-        let end = over.clone().drop_guard();
         let sink = Arc::new(Sink {
             alias: inner.alias.clone(),
             token: outbound.token.map(|(token, _)| token),
@@ -262,7 +270,8 @@ impl Upstream {
             level: caller.inbox.level().filter(|_| !matches!(affinity, Affinity::Session(_))),
             inbox: caller.inbox.clone(),
             notices,
-            over,
+            over: CancellationToken::new(),
+            has_asked: AtomicBool::new(false),
         });
         let after = inner.settings.timeouts.call;
         let deadline = Instant::now() + after;
@@ -277,6 +286,7 @@ impl Upstream {
                 })?,
                 () = cancel.cancelled() => return Ok(None),
             };
+            let _tie = Tie { lease: &lease, sink: &sink, is_own: matches!(affinity, Affinity::Session(_)) };
             let answer = tokio::select! {
                 answer = link.request(lane, id, body.clone(), Some(sink.clone())) => answer,
                 () = cancel.cancelled() => {
@@ -290,10 +300,7 @@ impl Upstream {
             };
             match answer {
                 Ok(answer) => {
-                    if matches!(affinity, Affinity::Session(_)) {
-                        // Nobody but this client could be meant by what was asked, whichever of its calls caused it.
-                        end.disarm();
-                    } else if answer.is_error {
+                    if answer.is_error && !matches!(affinity, Affinity::Session(_)) {
                         inner.elicitations.keep_all(&answer, &caller.inbox);
                     }
                     return Ok(Some(answer));
@@ -353,93 +360,6 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     Ok((offer, listing?.0))
 }
 
-// === impl Inner ===
-
-impl Inner {
-    /// Which session serves a caller.
-    fn affinity(&self, caller: &Caller) -> Affinity {
-        let has_session = self.offer.load().as_ref().is_none_or(|offer| offer.has_session);
-        Affinity::of(caller, self.settings.session, has_session)
-    }
-
-    /// Opens a session for a caller, and prepares it as the caller wishes.
-    async fn open_for(&self, lane: Lane, caller: &Caller, affinity: Affinity) -> Result<Link, Fault> {
-        let audience = self.audience(affinity, Some(caller));
-        let client = if audience.is_own() { caller.inbox.hello() } else { None };
-        let link = self.open(lane, &audience, client, true).await?;
-        let level = if audience.is_own() { caller.inbox.level() } else { self.shared_level() };
-        self.prepare(lane, &link, affinity, level).await;
-        Ok(link)
-    }
-
-    /// Sets a new session up as the one before it was: its level of log messages, and what it is subscribed to.
-    async fn prepare(&self, lane: Lane, link: &Link, affinity: Affinity, level: Option<&'static str>) {
-        if let Some(level) = level.filter(|_| link.welcome.capabilities.contains_key("logging")) {
-            let params = Raw::of(&json!({"level": level}));
-            self.say(lane, link, &Method::SetLevel, &params).await;
-        }
-        for uri in self.subscriptions.of(affinity) {
-            self.say(lane, link, &Method::Subscribe, &Raw::of(&json!({"uri": uri}))).await;
-        }
-    }
-
-    /// Makes a request of our own, whose outcome changes nothing for anybody who waits.
-    async fn say(&self, lane: Lane, link: &Link, method: &Method, params: &Raw) {
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let request = Request::new(&Raw::of(&id), method, Some(params));
-        let alias = &self.alias;
-        match timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None)).await {
-            Ok(Ok(answer)) if answer.is_error => {
-                let said = link.show(&words::error_message(&answer.payload()));
-                tracing::info!(%alias, %method, "an upstream refused what its clients want: {said}");
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(fault)) => {
-                tracing::info!(%alias, %method, "an upstream was not told what its clients want: {fault}");
-            }
-            Err(_) => {
-                tracing::info!(%alias, %method, "an upstream takes its time with what its clients want");
-            }
-        }
-    }
-
-    /// Who hears what comes on a session outside of calls.
-    fn audience(&self, affinity: Affinity, caller: Option<&Caller>) -> Audience {
-        Audience {
-            alias: self.alias.clone(),
-            signals: self.signals.clone(),
-            affinity,
-            inbox: caller
-                .filter(|caller| affinity == Affinity::Session(caller.session))
-                .map(|caller| caller.inbox.clone()),
-            subscriptions: self.subscriptions.clone(),
-            elicitations: self.elicitations.clone(),
-        }
-    }
-
-    /// Opens a session with the upstream, and remembers how it went.
-    async fn open(
-        &self,
-        lane: Lane,
-        audience: &Audience,
-        client: Option<(&Hello, Version)>,
-        is_for_calls: bool,
-    ) -> Result<Link, Fault> {
-        let known = self.offer.load().as_ref().map(|offer| offer.transport);
-        let (net, settings) = (&self.net, &self.settings);
-        let link = Opening { net, lane, settings, known, client, audience, is_for_calls }.open().await?;
-        if known.is_none() {
-            self.offer.store(Some(Arc::new(Offer::of(&link))));
-        }
-        Ok(link)
-    }
-
-    /// Whether callers share one session.
-    fn is_shared(&self, has_session: bool) -> bool {
-        Affinity::is_shared(self.settings.session, has_session)
-    }
-}
-
 /// Where our ids begin: anywhere, since there are bridges (supergateway) that send every answer to every client.
 /// They stay below 2^53, so that no upstream can round them.
 fn first_id() -> u64 {
@@ -456,6 +376,17 @@ fn cancelled(link: &Arc<Link>, lane: Lane, id: u64, reason: &str) {
             tracing::debug!(%fault, "an upstream did not take a cancellation");
         }
     });
+}
+
+// === impl Tie ===
+
+impl Drop for Tie<'_> {
+    fn drop(&mut self) {
+        if self.sink.has_asked.load(Ordering::SeqCst) {
+            let over = self.sink.over.clone();
+            if self.is_own { self.lease.end_with_last(over) } else { over.cancel() }
+        }
+    }
 }
 
 // === impl Offer ===

@@ -48,8 +48,10 @@ impl Mux {
             Message::Request(request) => {
                 let cause = match self.cause() {
                     // Roots are asked for at any time, such as right after the handshake.
-                    Cause::Call(sink) if request.method == Method::RootsList && self.is_own() => {
-                        Cause::OneOf(sink)
+                    Cause::Call(sink) | Cause::OneOf(sink)
+                        if request.method == Method::RootsList && self.is_own() =>
+                    {
+                        Cause::Loose(sink)
                     }
                     cause => cause,
                 };
@@ -61,6 +63,7 @@ impl Mux {
     /// The stream is gone: everybody who waits is told.
     pub(crate) fn end(&self, fault: &Fault) {
         self.pending.end(fault);
+        self.desk.lose();
         self.desk.close();
     }
 
@@ -81,7 +84,7 @@ impl Mux {
 
     fn sink(&self) -> Option<Arc<Sink>> {
         match self.cause() {
-            Cause::Call(sink) | Cause::OneOf(sink) => Some(sink),
+            Cause::Call(sink) | Cause::OneOf(sink) | Cause::Loose(sink) => Some(sink),
             Cause::Nothing => None,
         }
     }

@@ -15,6 +15,7 @@ pub(crate) struct Signals {
     own_lists: Notify,
     own: Mutex<HashMap<Affinity, (Said, Arc<Inbox>)>>,
     wanted: Notify,
+    lost: Notify,
 }
 
 /// How often an upstream said that each of its lists changed.
@@ -83,6 +84,15 @@ impl Signals {
     /// Somebody wants to use the upstream now.
     pub(crate) fn want(&self) {
         self.wanted.notify_one();
+    }
+
+    /// A caller's session ended by itself.
+    pub(crate) fn lose(&self) {
+        self.lost.notify_one();
+    }
+
+    pub(crate) async fn lost(&self) {
+        self.lost.notified().await;
     }
 
     pub(crate) async fn relisted(&self) {

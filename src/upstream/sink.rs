@@ -6,7 +6,10 @@ use crate::{
     wire::{message::Notice, method::Method, params, raw::Raw},
 };
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +28,10 @@ pub(crate) struct Sink {
     pub(crate) inbox: Arc<Inbox>,
     /// To the client, on the call's own stream.
     pub(crate) notices: mpsc::Sender<Event>,
-    /// Cancelled when the call is over.
+    /// Cancelled when the call is over, as far as its questions are concerned.
     pub(crate) over: CancellationToken,
+    /// Whether a question came with it.
+    pub(crate) has_asked: AtomicBool,
 }
 
 // === impl Sink ===

@@ -89,6 +89,11 @@ impl StdioLink {
         self.mux.pending.wait_end().await
     }
 
+    /// A caller has the session from now on.
+    pub(crate) fn begin(&self) {
+        self.mux.desk.begin();
+    }
+
     /// Nobody answers this session's questions any more.
     pub(crate) fn end(&self) {
         self.mux.desk.close();

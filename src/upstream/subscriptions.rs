@@ -93,9 +93,11 @@ impl Subscriptions {
         last
     }
 
-    /// What an upstream session is subscribed to.
+    /// What an upstream session is subscribed to; what was not agreed to yet is being asked for by somebody else.
     pub(crate) fn of(&self, affinity: Affinity) -> Vec<Arc<str>> {
-        self.all().get(&affinity).map(|uris| uris.keys().cloned().collect()).unwrap_or_default()
+        let all = self.all();
+        let Some(uris) = all.get(&affinity) else { return Vec::new() };
+        uris.iter().filter(|(_, subscribers)| subscribers.is_agreed).map(|(uri, _)| uri.clone()).collect()
     }
 
     /// Whether an upstream session is subscribed to anything.

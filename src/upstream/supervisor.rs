@@ -32,6 +32,9 @@ const OFTEN: u32 = 10;
 /// The same for a list that changes all the time.
 const SETTLE_MOST: Duration = Duration::from_secs(5);
 
+/// The wait before a caller's session that ended is opened again, for what it was subscribed to.
+const LOST: Duration = Duration::from_secs(1);
+
 /// Keeps one upstream.
 pub(super) struct Supervisor {
     inner: Arc<Inner>,
@@ -160,6 +163,11 @@ impl Supervisor {
                 () = inner.signals.relisted() => {
                     sleep(pace.next()).await;
                     if let Err(fault) = self.list(&link).await { break End::Lost(fault) }
+                }
+                () = inner.signals.lost() => {
+                    // One that ends again and again is opened at leisure.
+                    sleep(LOST).await;
+                    inner.clone().restore(LANE);
                 }
                 _ = refresh.tick() => if let Err(fault) = self.list(&link).await { break End::Lost(fault) },
                 () = inner.signals.wanted() => if let Err(fault) = self.ping(&link).await { break End::Lost(fault) },
