@@ -41,14 +41,37 @@ struct Pump {
     is_alone: bool,
 }
 
-/// The stream of one request, of which `first` was taken already, or of several.
+/// The stream of several requests; what is `ready` goes first.
+pub(super) fn streams(
+    front: &Front,
+    session: &Arc<Session>,
+    ready: Vec<Bytes>,
+    all: Vec<Events>,
+) -> Response {
+    open(front, session, ready, None, all)
+}
+
+/// The stream of one request, of which `first` was taken already.
 pub(super) fn stream(
     front: &Front,
     session: &Arc<Session>,
     first: Option<Event>,
+    events: Events,
+) -> Response {
+    open(front, session, Vec::new(), first, vec![events])
+}
+
+fn open(
+    front: &Front,
+    session: &Arc<Session>,
+    ready: Vec<Bytes>,
+    first: Option<Event>,
     all: Vec<Events>,
 ) -> Response {
     let (number, stream) = session.replay.open();
+    for message in ready {
+        stream.insist(message);
+    }
     let left = Arc::new(AtomicUsize::new(all.len()));
     let (mut first, is_alone) = (first, all.len() == 1);
     let retry = match &first {
@@ -108,7 +131,7 @@ impl Pump {
                     );
                 }
             }
-            Event::Ask(ask) => self.session.inbox.asked.put(ask, &self.stream),
+            Event::Ask(ask) => self.session.inbox.ask_on(ask, &self.stream),
             // Only who was given an id before the first message can come back, and others may still use the stream.
             Event::HangUp(_) if self.is_alone && is_primed(&self.session) => self.stream.hang_up(),
             Event::HangUp(_) => {}

@@ -67,7 +67,7 @@ pub(super) async fn events(front: &Front, session: &Arc<Session>, events: Events
             }
         }
     };
-    let stream = |first, events| events::stream(front, session, first, vec![events]);
+    let stream = |first, events| events::stream(front, session, first, events);
     match early {
         Early::Answer(Some(answer)) => match notices.try_recv() {
             // Notices go before the answer, also those that came in the same moment.

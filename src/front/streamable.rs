@@ -238,9 +238,9 @@ impl Visit {
         if events.is_empty() && answers.is_empty() {
             return Ok(reply::empty(StatusCode::ACCEPTED));
         }
-        if answers.is_empty() && session.inbox.hello().is_some_and(|(hello, _)| hello.offers.any()) {
+        if !events.is_empty() && session.inbox.hello().is_some_and(|(hello, _)| hello.offers.any()) {
             // There is no asking in the middle of an array.
-            return Ok(events::stream(&self.front, &session, None, events));
+            return Ok(events::streams(&self.front, &session, answers, events));
         }
         let room = self.front.0.settings.body_limit / events.len().max(1);
         answers.extend(

@@ -72,9 +72,9 @@ impl Asked {
         Arc::new(Self { open: Mutex::default(), ids: AtomicU64::new(1), most })
     }
 
-    /// Puts a question on the stream, under an id of ours. A question for which there is no room is dropped, which
-    /// tells who asked.
-    pub fn put(self: &Arc<Self>, ask: Ask, stream: &Arc<Stream>) {
+    /// Puts a question on the stream, under an id of ours; on the client's `own` stream what that one does not take any
+    /// more. A question for which there is no room is dropped, which tells who asked.
+    pub fn put(self: &Arc<Self>, ask: Ask, stream: &Arc<Stream>, own: &Arc<Stream>) {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let text = id.to_string();
         let edits: Vec<(Range<usize>, &[u8])> =
@@ -92,18 +92,20 @@ impl Asked {
             let token = ask.token.map(|(token, _)| token);
             open.insert(id, Open { answer: ask.answer, token, progress: ask.progress });
         }
-        if !stream.insist(message) {
+        let (stream, own) = (stream.clone(), own.clone());
+        let put = move |message: Bytes| stream.insist(message.clone()) || own.insist(message);
+        if !put(message) {
             self.open().remove(&id);
             return;
         }
-        let (asked, stream, withdrawn) = (self.clone(), stream.clone(), ask.withdrawn);
+        let (asked, withdrawn) = (self.clone(), ask.withdrawn);
         // Ends with the question: who asked cancels the token in any case.
         tokio::spawn(async move {
             withdrawn.cancelled().await;
             if asked.open().remove(&id).is_some() {
                 let params =
                     Raw::of(&json!({"requestId": id, "reason": "nobody waits for the answer any more"}));
-                stream.insist(Notice::new(&Method::Cancelled, Some(&params)).bytes().clone());
+                put(Notice::new(&Method::Cancelled, Some(&params)).bytes().clone());
             }
         });
     }

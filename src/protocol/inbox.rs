@@ -95,7 +95,12 @@ impl Inbox {
 
     /// Puts an upstream's question on the client's own stream.
     pub fn ask(&self, ask: Ask) {
-        self.asked.put(ask, &self.stream);
+        self.ask_on(ask, &self.stream);
+    }
+
+    /// Puts an upstream's question on the stream of one of the client's calls.
+    pub fn ask_on(&self, ask: Ask, stream: &Arc<Stream>) {
+        self.asked.put(ask, stream, &self.stream);
     }
 
     /// Passes a notice of the upstream `alias` on.

@@ -90,6 +90,7 @@ impl Relay {
             };
             let mut capabilities = offer.welcome.capabilities.clone();
             list_changes(&mut capabilities);
+            self.hide_others_tasks(alias, &mut capabilities);
             let instructions = offer.welcome.instructions.as_deref();
             let info = &offer.welcome.server_info;
             return handshake::welcome(version, &Value::Object(capabilities), Some(info), instructions);
@@ -99,8 +100,10 @@ impl Relay {
         let mut sections = Vec::new();
         for member in self.seen(identity, scope) {
             let Some(offer) = member.upstream.offer() else { continue };
+            let mut own = offer.welcome.capabilities.clone();
+            self.hide_others_tasks(member.upstream.alias(), &mut own);
             for name in SERVED {
-                if let Some(Value::Object(own)) = offer.welcome.capabilities.get(*name) {
+                if let Some(Value::Object(own)) = own.get(*name) {
                     let all = capabilities.entry(*name).or_insert_with(|| json!({}));
                     unite(all, own);
                 }
@@ -112,6 +115,14 @@ impl Relay {
         list_changes(&mut capabilities);
         let instructions = (!sections.is_empty()).then(|| sections.join("\n\n"));
         handshake::welcome(version, &Value::Object(capabilities), None, instructions.as_deref())
+    }
+
+    /// Where clients share a session its list of tasks would show those of the others.
+    fn hide_others_tasks(&self, alias: &Alias, capabilities: &mut Map<String, Value>) {
+        let has_own = self.member(alias).is_some_and(|member| member.upstream.has_own_sessions());
+        if let Some(Value::Object(tasks)) = capabilities.get_mut("tasks").filter(|_| !has_own) {
+            tasks.shift_remove("list");
+        }
     }
 
     fn seen(&self, identity: &Identity, scope: &Scope) -> impl Iterator<Item = &Member> {

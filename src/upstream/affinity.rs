@@ -3,7 +3,9 @@
 use crate::{
     policy::identity::KeyId,
     protocol::{call::Lane, inbox::Inbox},
-    upstream::{fault::Fault, link::Link, own::OwnLists, settings::SessionMode},
+    upstream::{
+        fault::Fault, link::Link, own::OwnLists, settings::SessionMode, subscriptions::Subscriptions,
+    },
 };
 use dashmap::{DashMap, Entry};
 use std::{
@@ -43,6 +45,8 @@ pub(crate) struct Sessions {
     most: usize,
     born: Instant,
     farewells: TaskTracker,
+    /// Sessions that are subscribed to something are of use while nobody calls.
+    subscriptions: Arc<Subscriptions>,
 }
 
 /// One session: not open yet, or open.
@@ -91,8 +95,8 @@ impl Affinity {
 
 impl Sessions {
     /// Room for `most` sessions; `farewells` has a member for each that is being ended.
-    pub(crate) fn new(most: usize, farewells: TaskTracker) -> Self {
-        Self { slots: DashMap::new(), most, born: Instant::now(), farewells }
+    pub(crate) fn new(most: usize, farewells: TaskTracker, subscriptions: Arc<Subscriptions>) -> Self {
+        Self { slots: DashMap::new(), most, born: Instant::now(), farewells, subscriptions }
     }
 
     /// The caller's slot; makes room by closing the session that was idle longest.
@@ -169,15 +173,16 @@ impl Sessions {
 
     /// Closes what was idle for `idle`, and what ended by itself.
     ///
-    /// What `is_needed` stays however idle it is.
-    pub(crate) fn sweep(&self, idle: Duration, lane: Lane, is_needed: impl Fn(Affinity) -> bool) {
+    /// What is subscribed to something stays however idle it is.
+    pub(crate) fn sweep(&self, idle: Duration, lane: Lane) {
         let now = self.now();
         let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         self.slots.retain(|affinity, slot| {
             let is_over = slot.link.get().is_some_and(|link| link.ended().is_some());
             let is_old = now.saturating_sub(slot.used.load(Ordering::Relaxed)) >= idle;
             let keep = slot.calls.load(Ordering::Relaxed) > 0
-                || !(is_over || (is_old && *affinity != Affinity::Shared && !is_needed(*affinity)));
+                || !(is_over
+                    || (is_old && *affinity != Affinity::Shared && !self.subscriptions.has(*affinity)));
             if !keep {
                 slot.close(lane);
             }
@@ -202,7 +207,7 @@ impl Sessions {
             .slots
             .iter()
             .filter(|slot| slot.calls.load(Ordering::Relaxed) == 0)
-            .min_by_key(|slot| slot.used.load(Ordering::Relaxed))
+            .min_by_key(|slot| (self.subscriptions.has(*slot.key()), slot.used.load(Ordering::Relaxed)))
             .map(|slot| *slot.key());
         let Some(oldest) = oldest else { return false };
         let removed = self.slots.remove_if(&oldest, |_, slot| slot.calls.load(Ordering::Relaxed) == 0);

@@ -42,7 +42,7 @@ use crate::{
         audience::{Audience, Elicitations},
         link::Link,
         open::Opening,
-        settings::{Settings, Target, Transport},
+        settings::{SessionMode, Settings, Target, Transport},
         signals::Signals,
         sink::Sink,
         subscriptions::Subscriptions,
@@ -178,13 +178,15 @@ impl Upstream {
             said: Said::default(),
             failures: 0,
         };
+        let subscriptions = Arc::<Subscriptions>::default();
+        let farewells = net.farewells().clone();
         let inner = Arc::new(Inner {
             alias,
-            sessions: Sessions::new(settings.max_sessions, net.farewells().clone()),
+            sessions: Sessions::new(settings.max_sessions, farewells, subscriptions.clone()),
             settings,
             net,
             signals: Arc::default(),
-            subscriptions: Arc::default(),
+            subscriptions,
             elicitations: Arc::default(),
             level: Mutex::default(),
             ids: AtomicU64::new(first_id()),
@@ -233,6 +235,13 @@ impl Upstream {
     /// What it told in its last handshake.
     pub fn offer(&self) -> Option<Arc<Offer>> {
         self.0.offer.load_full()
+    }
+
+    /// Whether each client session has a session with it for itself.
+    pub fn has_own_sessions(&self) -> bool {
+        let has_session = self.0.offer.load().as_ref().is_none_or(|offer| offer.has_session);
+        let mode = self.0.settings.session;
+        !Affinity::is_shared(mode, has_session) && mode != SessionMode::Key
     }
 
     /// Whether a caller has its session with it for itself.

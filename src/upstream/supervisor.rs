@@ -172,7 +172,7 @@ impl Supervisor {
                 _ = refresh.tick() => if let Err(fault) = self.list(&link).await { break End::Lost(fault) },
                 () = inner.signals.wanted() => if let Err(fault) = self.ping(&link).await { break End::Lost(fault) },
                 _ = ping.tick() => {
-                    inner.sessions.sweep(timeouts.idle, LANE, |affinity| inner.subscriptions.has(affinity));
+                    inner.sessions.sweep(timeouts.idle, LANE);
                     if let Err(fault) = self.ping(&link).await { break End::Lost(fault) }
                 }
             }
