@@ -17,6 +17,7 @@ mod kit;
 mod levels;
 mod life;
 mod lists;
+mod own_lists;
 mod resilience;
 mod resumed;
 mod scopes;
