@@ -16,7 +16,8 @@ fn upstream() -> (Fake, Arc<Mutex<Option<String>>>) {
     let special = Arc::new(Mutex::new(None::<String>));
     let known = special.clone();
     fake.on("tools/list", move |exchange: Exchange| {
-        let is_special = exchange.session().is_some() && exchange.session() == *known.lock().expect("no panic");
+        let is_special =
+            exchange.session().is_some() && exchange.session() == *known.lock().expect("no panic");
         let more = if is_special { format!(",{}", tool("secret")) } else { String::new() };
         async move { exchange.result(&format!(r#"{{"tools":[{}{more}]}}"#, tool("echo"))).await }
     });
@@ -46,7 +47,7 @@ async fn what_a_clients_own_session_has_is_that_clients(#[case] path: &str, #[ca
     fake.tell_to(&anns, CHANGED);
     assert_eq!(events.message().await, CHANGED);
     assert_eq!(ann.tools().await, [echo.clone(), format!("{prefix}secret")]);
-    assert_eq!(bob.tools().await, [echo.clone()], "nobody else has it");
+    assert_eq!(bob.tools().await, std::slice::from_ref(&echo), "nobody else has it");
     assert!(ann.call(&format!("{prefix}secret")).await["result"].is_object());
 
     // With the session goes what only it had.

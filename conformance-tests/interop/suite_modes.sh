@@ -72,6 +72,9 @@ suite() {
     fi
   done
   end_servers
+  # With servers of its own: what one of its clients changes would be told to those above.
+  step "suite: lossless" 200 env "PATH=$NODE:$PATH" "$INTEROP/lossless.sh" --suite "${SUITES[0]}" --clients "$CLIENTS" \
+    --gateway "$BIN" --fixture "$FIXTURE" --out "$LOGS/lossless"
   step "suite: client half" 400 env "PATH=$NODE:$PATH" "$INTEROP/client_half.sh" "${suites[@]}" \
     --clients "$CLIENTS" --gateway "$BIN" --out "$LOGS/suite-client"
 }

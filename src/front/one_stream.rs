@@ -89,8 +89,9 @@ impl Front {
             }
         }
         let version = session.introduce(hello);
-        let (client, key, transport) = (session.client(), &identity.name, session.endpoint.transport);
-        tracing::info!(client, key, version = version.as_str(), ?transport, "client introduced itself");
+        let (client, key, transport) =
+            (session.client(), &identity.name, session.endpoint.transport.as_str());
+        tracing::info!(client, key, version = version.as_str(), transport, "client introduced itself");
         Answer::result(&request.id(), &relay.welcome(version, identity, scope))
     }
 }

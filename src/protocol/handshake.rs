@@ -5,11 +5,14 @@ use crate::{
     wire::{
         message::{Request, excerpt},
         method::Method,
+        part::Part,
         raw::Raw,
+        splice::splice,
     },
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
+use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 /// What a client says of itself in `initialize`.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Welcome {
     pub server_info: Raw,
     /// Its instructions for the model.
     pub instructions: Option<String>,
+    /// Its whole answer, as it was sent.
+    pub raw: Raw,
 }
 
 #[derive(Deserialize)]
@@ -64,18 +69,6 @@ struct HelloParams<'a> {
     client_info: Option<&'a RawValue>,
     #[serde(borrow, default)]
     capabilities: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WelcomeResult {
-    protocol_version: String,
-    #[serde(default)]
-    capabilities: Map<String, Value>,
-    #[serde(default)]
-    server_info: Option<Box<RawValue>>,
-    #[serde(default)]
-    instructions: Option<String>,
 }
 
 /// The most bytes of a client's capabilities, and of what it says of itself: both are kept for its session.
@@ -103,11 +96,12 @@ pub fn read_hello(params: Option<&Raw>) -> Result<Hello, String> {
     };
     let capabilities = object("capabilities", read.capabilities)?;
     let client_info = object("clientInfo", read.client_info)?;
-    let info: Value = serde_json::from_str(client_info.as_str()).unwrap_or_default();
-    let text = |key: &str| excerpt(info.get(key).and_then(Value::as_str).unwrap_or("?"));
+    // Part by part: what cannot be read of one, such as a number beyond all bounds, must not cost the others.
+    let info = |key: &str| Part::of(&client_info).member(key).and_then(Part::string);
+    let text = |key: &str| excerpt(&info(key).unwrap_or("?".into()));
     let client = format!("{} {}", text("name"), text("version"));
     // Upstreams may insist on what the schema requires.
-    let is_whole = ["name", "version"].into_iter().all(|key| info.get(key).is_some_and(Value::is_string));
+    let is_whole = ["name", "version"].into_iter().all(|key| info(key).is_some());
     let client_info = if is_whole {
         client_info
     } else {
@@ -121,15 +115,10 @@ fn found(value: &Value) -> String {
     if value.is_null() { "nothing".into() } else { excerpt(&value.to_string()) }
 }
 
-/// Our answer to `initialize`. An alias endpoint shows the upstream's own identity (`info`).
-pub fn welcome(
-    version: Version,
-    capabilities: &Value,
-    info: Option<&Raw>,
-    instructions: Option<&str>,
-) -> Raw {
-    let own = || json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")});
-    let info = info.map_or_else(|| Raw::of(&own()), Raw::clone);
+/// Our answer to `initialize`, where it is not an upstream's own.
+pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str>) -> Raw {
+    let info =
+        Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}));
     let (version, capabilities) = (Raw::of(version.as_str()), Raw::of(capabilities));
     let instructions =
         instructions.map_or_else(String::new, |text| format!(r#","instructions":{}"#, Raw::of(text)));
@@ -164,25 +153,77 @@ pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
 
 /// Reads an upstream's answer to `initialize`; the text says what was wrong.
 pub fn read_welcome(result: &Raw) -> Result<Welcome, String> {
-    let read: WelcomeResult = serde_json::from_str(result.as_str()).map_err(|error| error.to_string())?;
-    let Some(version) = Version::parse(&read.protocol_version) else {
-        let found = excerpt(&read.protocol_version);
+    let [version, capabilities, server_info, instructions] =
+        Part::of(result).members(["protocolVersion", "capabilities", "serverInfo", "instructions"])?;
+    let version = version.and_then(Part::string).ok_or("it names no `protocolVersion`")?;
+    let Some(version) = Version::parse(&version) else {
+        let found = excerpt(&version);
         return Err(format!("it speaks MCP {found}; this gateway speaks {} with it", Version::names()));
     };
-    let server_info = read
-        .server_info
-        .map_or_else(|| Raw::of(&json!({"name": "?", "version": "?"})), |info| Raw::of(&info));
-    Ok(Welcome { version, capabilities: read.capabilities, server_info, instructions: read.instructions })
+    let server_info = server_info.map_or_else(|| Raw::of(&json!({"name": "?", "version": "?"})), Part::copy);
+    let mut read = Map::new();
+    if let Some(capabilities) = capabilities {
+        let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(capabilities.text())
+            .map_err(|error| format!("its `capabilities` are not as specified: {error}"))?;
+        for (name, value) in members {
+            // What cannot be read of one, such as a number beyond all bounds, must not cost the others.
+            let value = serde_json::from_str(value.get()).unwrap_or_else(|_| json!({}));
+            read.insert(name.into_owned(), value);
+        }
+    }
+    let instructions = instructions.and_then(Part::string).map(Cow::into_owned);
+    Ok(Welcome { version, capabilities: read, server_info, instructions, raw: result.clone() })
 }
+
+/// An upstream's own answer to `initialize` for a client of an alias's own endpoint: every byte as it was sent, but for the
+/// revision that was agreed on with that client, and `capabilities`, the members of which are replaced or added.
+pub fn own_welcome(version: Version, upstream: &Welcome, replaced: &[(&str, Value)]) -> Raw {
+    let raw = &upstream.raw;
+    let whole = Part::of(raw);
+    let (mut edits, mut inserted) = (Vec::<(Range<usize>, Raw)>::new(), Vec::new());
+    if let Some(part) = whole.member("protocolVersion").filter(|_| upstream.version != version) {
+        edits.push((part.at(), Raw::of(version.as_str())));
+    }
+    if let Some(capabilities) = whole.member("capabilities") {
+        for (name, value) in replaced {
+            if let Some(part) = capabilities.member(name) {
+                edits.push((part.at(), Raw::of(value)));
+            }
+        }
+        for name in LISTED {
+            let Some(own) = capabilities.member(name).filter(|part| part.text().starts_with('{')) else {
+                continue;
+            };
+            match own.member("listChanged") {
+                Some(says) if says.text() == "true" => {}
+                Some(says) => edits.push((says.at(), Raw::of(&true))),
+                None => {
+                    let is_empty = own.text()[1..].trim_start().starts_with('}');
+                    let at = own.at().start + 1;
+                    let text = if is_empty { r#""listChanged":true"# } else { r#""listChanged":true,"# };
+                    inserted.push((at..at, text));
+                }
+            }
+        }
+    }
+    let mut edits: Vec<_> = edits.iter().map(|(at, text)| (at.clone(), text.as_bytes())).collect();
+    edits.extend(inserted.iter().map(|(at, text): &(Range<usize>, &str)| (at.clone(), text.as_bytes())));
+    Raw::spliced(splice(raw.as_bytes(), &mut edits))
+}
+
+/// The capabilities that have lists: the gateway reads them again and again, and tells of changes whether or not the
+/// upstream does.
+pub const LISTED: [&str; 3] = ["tools", "prompts", "resources"];
 
 // === impl Offers ===
 
 impl Offers {
     /// Reads a client's capabilities.
     pub fn of(capabilities: &Raw) -> Self {
-        let read: Value = serde_json::from_str(capabilities.as_str()).unwrap_or_default();
-        let has = |name: &str| read.get(name).is_some_and(Value::is_object);
-        let mode = |mode: &str| read["elicitation"].get(mode).is_some_and(Value::is_object);
+        let object = |part: Option<Part<'_>>| part.is_some_and(|part| part.text().starts_with('{'));
+        let has = |name: &str| object(Part::of(capabilities).member(name));
+        let elicitation = || Part::of(capabilities).member("elicitation");
+        let mode = |mode: &str| object(elicitation().and_then(|part| part.member(mode)));
         Self {
             sampling: has("sampling"),
             // An empty object means forms (elicitation, "Capabilities").

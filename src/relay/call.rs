@@ -15,7 +15,7 @@ use crate::{
     upstream::{Caller, Outbound, Upstream},
     wire::{
         error::Failure,
-        message::{Answer, Request},
+        message::{Answer, Request, excerpt},
         method::Method,
         params,
         raw::Raw,
@@ -126,7 +126,7 @@ impl Relay {
 
     /// The only upstream that something in no list can be of: it may have come a moment ago, or be there for some of its
     /// clients only, and the upstream itself says best that it is not there.
-    fn unlisted(&self, kind: Kind, session: &Session, name: &str) -> Option<&Member> {
+    pub(super) fn unlisted(&self, kind: Kind, session: &Session, name: &str) -> Option<&Member> {
         let Scope::One(alias) = &session.endpoint.scope else { return None };
         let member = self.member(alias)?;
         let is_known = member.upstream.offer().is_some();
@@ -182,7 +182,7 @@ impl Ready {
             None => self.upstream.call(lane, &caller, outbound, notices, cancel).await,
             Some(uri) => {
                 let most = self.session.limits.max_subscriptions;
-                self.upstream.subscribe(lane, &caller, outbound, uri, most, cancel).await
+                self.upstream.subscribe(lane, &caller, outbound, (uri, most), notices, cancel).await
             }
         };
         if let Some(uri) = &self.after.subscription {
@@ -198,7 +198,7 @@ impl Ready {
                 let alias = self.upstream.alias();
                 let duration_ms = began.elapsed().as_millis();
                 let (key, method) = (&self.session.identity.name, &self.request.method);
-                let (about, reason) = (&self.about, fault.reason());
+                let (about, reason) = (excerpt(&self.about), fault.reason());
                 tracing::warn!(%alias, %method, %about, %key, reason, duration_ms, "call failed: {fault}");
                 Some(Answer::error(&id, &fault.failure(alias.as_str()).object()))
             }

@@ -1,7 +1,7 @@
 //! `completion/complete`: for the arguments of a prompt or of a resource template.
 
 use crate::{
-    catalog::{uris::Resolved, view::Scope},
+    catalog::{listing::Kind, uris::Resolved, view::Scope},
     protocol::call::{Events, Lane},
     relay::{
         Relay,
@@ -37,8 +37,11 @@ impl Relay {
         let token = params::progress_token(&params).map_err(Failure::invalid_params)?;
         let view = self.view_for(session);
         let (alias, native) = if is_prompt {
-            let row = view.prompt(&text).ok_or_else(|| Failure::unknown_prompt(&text))?;
-            (row.alias.clone(), row.native.to_string())
+            match (view.prompt(&text), self.unlisted(Kind::Prompts, session, &text)) {
+                (Some(row), _) => (row.alias.clone(), row.native.to_string()),
+                (None, Some(member)) => (member.upstream.alias().clone(), text.clone()),
+                (None, None) => return Err(Failure::unknown_prompt(&text)),
+            }
         } else if let Scope::One(alias) = &session.endpoint.scope {
             (alias.clone(), text.clone())
         } else {

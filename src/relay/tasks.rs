@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::view::Scope,
-    protocol::call::{Answering, Events, Lane},
+    protocol::call::{Answering, Events, Lane, NOTICES},
     relay::{
         Relay,
         call::{begin, caller, object, ready},
@@ -102,7 +102,8 @@ async fn tasks_of(
         let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
         let request = Request::new(&Raw::of(&0), &Method::TasksList, Some(&Raw::of(&params)));
         let outbound = Outbound { request: &request, edits: &[], token: None };
-        let (notices, _) = mpsc::channel(1);
+        // What comes with it waits for nobody, and ends with the call.
+        let (notices, _unheard) = mpsc::channel(NOTICES);
         let outcome =
             upstream.call(lane, &caller(session), outbound, notices, &CancellationToken::new()).await;
         let Ok(Some(answer)) = outcome else {

@@ -86,14 +86,13 @@ impl Relay {
         if let Scope::One(alias) = scope {
             let offer = self.member(alias).and_then(|member| member.upstream.offer());
             let Some(offer) = offer else {
-                return handshake::welcome(version, &json!({"tools": {"listChanged": true}}), None, None);
+                return handshake::welcome(version, &json!({"tools": {"listChanged": true}}), None);
             };
             let mut capabilities = offer.welcome.capabilities.clone();
-            list_changes(&mut capabilities);
             self.hide_others_tasks(alias, &mut capabilities);
-            let instructions = offer.welcome.instructions.as_deref();
-            let info = &offer.welcome.server_info;
-            return handshake::welcome(version, &Value::Object(capabilities), Some(info), instructions);
+            let tasks = capabilities.remove("tasks").filter(|_| self.shares_tasks(alias));
+            let replaced: Vec<_> = tasks.map(|tasks| ("tasks", tasks)).into_iter().collect();
+            return handshake::own_welcome(version, &offer.welcome, &replaced);
         }
         let mut capabilities = Map::new();
         capabilities.insert("tools".into(), json!({}));
@@ -114,15 +113,19 @@ impl Relay {
         }
         list_changes(&mut capabilities);
         let instructions = (!sections.is_empty()).then(|| sections.join("\n\n"));
-        handshake::welcome(version, &Value::Object(capabilities), None, instructions.as_deref())
+        handshake::welcome(version, &Value::Object(capabilities), instructions.as_deref())
     }
 
     /// Where clients share a session its list of tasks would show those of the others.
     fn hide_others_tasks(&self, alias: &Alias, capabilities: &mut Map<String, Value>) {
-        let has_own = self.member(alias).is_some_and(|member| member.upstream.has_own_sessions());
-        if let Some(Value::Object(tasks)) = capabilities.get_mut("tasks").filter(|_| !has_own) {
+        if let Some(Value::Object(tasks)) = capabilities.get_mut("tasks").filter(|_| self.shares_tasks(alias))
+        {
             tasks.shift_remove("list");
         }
+    }
+
+    fn shares_tasks(&self, alias: &Alias) -> bool {
+        self.member(alias).is_some_and(|member| !member.upstream.has_own_sessions())
     }
 
     fn seen(&self, identity: &Identity, scope: &Scope) -> impl Iterator<Item = &Member> {
@@ -135,9 +138,8 @@ impl Relay {
 /// The capabilities that several upstreams can have as one.
 const SERVED: &[&str] = &["tools", "prompts", "resources", "completions", "logging", "tasks"];
 
-/// The gateway reads the lists again and again, and tells of changes whether or not the upstream does.
 fn list_changes(capabilities: &mut Map<String, Value>) {
-    for name in ["tools", "prompts", "resources"] {
+    for name in handshake::LISTED {
         if let Some(Value::Object(own)) = capabilities.get_mut(name) {
             own.insert("listChanged".into(), true.into());
         }

@@ -77,6 +77,19 @@ pub enum Transport {
     Stdio,
 }
 
+// === impl Transport ===
+
+impl Transport {
+    /// As logs call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Streamable => "http",
+            Self::Sse => "sse",
+            Self::Stdio => "stdio",
+        }
+    }
+}
+
 /// All client sessions.
 #[derive(Debug)]
 pub struct Table {

@@ -12,6 +12,7 @@ use crate::{
         words,
     },
     wire::{
+        error::METHOD_NOT_FOUND,
         message::{Answer, Body, Message, excerpt},
         method::Method,
         sse::Decoder,
@@ -126,7 +127,15 @@ impl HttpLink {
             let (body, fault) = self.refusal(response).await;
             // A server may well put the answer to this very request under a 4xx.
             return match Message::parse(&body) {
-                Ok(Message::Answer(answer)) if number(&answer.id()) == Some(id) => Ok(answer),
+                Ok(Message::Answer(answer))
+                    if number(&answer.id()) == Some(id)
+                        // 404 says that the session is gone (transports, "Session Management", item 3), whatever the
+                        // body; but for a method that is not there, which later revisions say with 404 as well.
+                        && (fault != Fault::SessionGone
+                            || words::error_code(&answer.payload()) == Some(METHOD_NOT_FOUND.into())) =>
+                {
+                    Ok(answer)
+                }
                 _ => Err(fault),
             };
         }
@@ -174,7 +183,7 @@ impl HttpLink {
                 return Err(if place.last.is_some() && fault.is_unsent() { closed(&fault) } else { fault });
             };
             tracing::debug!(%fault, "the stream of a call is taken up where it stopped");
-            if let (Some(sink), Some(retry)) = (sink, place.retry) {
+            if let (Some(sink), Some(retry)) = (sink, place.retry.filter(|_| fault == ended())) {
                 sink.hang_up(retry);
             }
             sleep(place.retry.unwrap_or(AGAIN)).await;
@@ -193,7 +202,7 @@ impl HttpLink {
         let mut decoder = Decoder::new(self.max_message);
         loop {
             let Some(piece) = response.chunk().await.map_err(net::fault)? else {
-                return Err(Fault::Closed("the event stream ended".into()));
+                return Err(ended());
             };
             decoder.push(&piece);
             while let Some(event) = decoder.next_event().map_err(|large| Fault::TooLarge(large.0))? {
@@ -263,6 +272,10 @@ impl HttpLink {
         };
         (body, fault)
     }
+}
+
+fn ended() -> Fault {
+    Fault::Closed("the event stream ended".into())
 }
 
 fn closed(fault: &Fault) -> Fault {

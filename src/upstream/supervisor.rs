@@ -110,7 +110,7 @@ impl Supervisor {
             }
             self.oddities = oddities;
         }
-        let (mut is_news, mut tools) = (false, 0);
+        let (mut is_news, mut is_other, mut tools) = (false, false, 0);
         inner.status.send_if_modified(|status| {
             let was_ready = status.state == State::Ready;
             let is_same = status.listing.as_deref() == Some(&listing);
@@ -118,7 +118,8 @@ impl Supervisor {
                 (status.state, status.since) = (State::Ready, SystemTime::now());
             }
             // Whoever says so wants its clients to know, even if it looks the same from here.
-            is_news = !was_ready || !is_same || status.said != said;
+            is_other = !was_ready || !is_same;
+            is_news = is_other || status.said != said;
             status.said = said;
             tools = listing.tools.len();
             if !is_same {
@@ -132,7 +133,12 @@ impl Supervisor {
                 inner.signals.relist_own(affinity, None, &inbox);
             }
             let transport = link.transport().as_str();
-            tracing::info!(alias = %inner.alias, tools, transport, version = link.welcome.version.as_str(), "upstream ready");
+            let version = link.welcome.version.as_str();
+            if is_other {
+                tracing::info!(alias = %inner.alias, tools, transport, version, "upstream ready");
+            } else {
+                tracing::debug!(alias = %inner.alias, "an upstream says that its lists changed, and they are the same");
+            }
             inner.changed.notify_one();
         }
         Ok(())

@@ -33,8 +33,8 @@ impl Upstream {
         lane: Lane,
         caller: &Caller,
         outbound: Outbound<'_>,
-        uri: &str,
-        most: usize,
+        (uri, most): (&str, usize),
+        notices: mpsc::Sender<Event>,
         cancel: &CancellationToken,
     ) -> Result<Option<Answer>, Fault> {
         let inner = &*self.0;
@@ -42,24 +42,26 @@ impl Upstream {
         let is_wanted = request.method == Method::Subscribe;
         let id = request.id();
         let done = || Ok(Some(Answer::result(&id, &Raw::of(&json!({})))));
-        let (sender, _) = mpsc::channel::<Event>(1);
         if !is_wanted {
             if !inner.subscriptions.remove(affinity, uri, caller.session) {
                 return done();
             }
-            return self.call(lane, caller, outbound, sender, cancel).await;
+            return self.call(lane, caller, outbound, notices, cancel).await;
         }
         let Ok(is_needed) = inner.subscriptions.add(affinity, uri, caller, most) else {
             let failure = Failure::exhausted(
                 "too_many_subscriptions",
-                format!("this session has {most} subscriptions at `{}`, which is the limit", inner.alias),
+                format!(
+                    "as many subscriptions as are allowed ({most}) are made at `{}` in this session",
+                    inner.alias
+                ),
             );
             return Ok(Some(Answer::error(&id, &failure.hint("unsubscribe from some").object())));
         };
         if !is_needed && !matches!(affinity, Affinity::Session(_)) {
             return done();
         }
-        let answer = self.call(lane, caller, outbound, sender, cancel).await;
+        let answer = self.call(lane, caller, outbound, notices, cancel).await;
         if matches!(&answer, Ok(Some(answer)) if !answer.is_error) {
             inner.subscriptions.agree(affinity, uri);
         } else {

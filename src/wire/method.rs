@@ -1,5 +1,6 @@
 //! The methods of MCP that the gateway tells apart.
 
+use crate::wire::message::excerpt;
 use std::fmt;
 
 macro_rules! methods {
@@ -64,6 +65,10 @@ methods! {
 
 impl fmt::Display for Method {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
+        match self {
+            // Whoever sends it chose it: no lines of a log, and no more than the beginning.
+            Self::Other(name) => formatter.write_str(&excerpt(name)),
+            known => formatter.write_str(known.as_str()),
+        }
     }
 }

@@ -38,7 +38,7 @@ fn check(message: &Message, read: &[u8]) {
     let (bytes, rewritten) = match message {
         Message::Request(request) => {
             let params = request.params();
-            let named = params.as_ref().and_then(|params| params::named(params).ok());
+            let named = params.as_ref().and_then(|params| params::named(&params, "name").ok());
             let edits = named.map(|named| vec![(named.name_at, &b"\"x\""[..])]).unwrap_or_default();
             (request.bytes(), request.rewrite(id.as_bytes(), &edits))
         }
