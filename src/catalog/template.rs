@@ -4,11 +4,11 @@
 //! their product.
 
 /// The longest template that matches anything, in bytes.
-const MOST_TEMPLATE: usize = 1024;
+const MOST_TEMPLATE: usize = 256;
 /// The most expressions of one that does.
-const MOST_EXPRESSIONS: usize = 16;
+const MOST_EXPRESSIONS: usize = 8;
 /// The longest URI that is matched, in bytes.
-const MOST_URI: usize = 2048;
+const MOST_URI: usize = 1024;
 
 /// A template that URIs can be compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]

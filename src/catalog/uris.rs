@@ -50,7 +50,7 @@ struct Claim {
 }
 
 /// The most templates of one alias that URIs are compared with.
-const MOST_PATTERNS: usize = 256;
+const MOST_PATTERNS: usize = 64;
 
 /// The text with the alias in it, as the first segment behind the scheme: one text for each alias and native text.
 pub fn qualified(alias: &Alias, native: &str) -> String {

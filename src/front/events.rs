@@ -125,7 +125,7 @@ impl Pump {
         match event {
             Event::Notice(notice) => {
                 if !self.stream.send(notice).await {
-                    tracing::info!(
+                    tracing::debug!(
                         client = self.session.client(),
                         "a client does not read; a notice for it is lost"
                     );

@@ -111,6 +111,11 @@ async fn take(
         turn(&failure.hint("GET /sse to open a new one").status(StatusCode::NOT_FOUND))
     })?;
     let body = front.read(&parts.headers, body).await?;
+    if session.inbox.stream.is_over() {
+        // Its stream ended while the body came: what would be done for it now would be kept for nobody.
+        let failure = Failure::invalid_request("unknown_session", "Session not found: its stream ended");
+        return Err(turn(&failure.status(StatusCode::NOT_FOUND)));
+    }
     match front.parse(&body)? {
         Body::One(message) => front.take_legacy(&session, message).await?,
         Body::Batch(parts) => {

@@ -301,6 +301,8 @@ impl Front {
     /// Ends a session and lets go of what upstreams keep for it.
     pub(super) fn end(&self, session: &Session) {
         self.0.sessions.end(session);
+        // Nobody is left to hear of its calls, which hold what their upstreams keep for it.
+        session.running.cancel_all();
         self.0.relay.release(session, self.0.lane);
         tracing::info!(client = session.client(), key = session.identity.name, "session ended");
     }

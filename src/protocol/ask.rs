@@ -53,6 +53,7 @@ struct Open {
     answer: oneshot::Sender<Answer>,
     token: Option<Raw>,
     progress: mpsc::Sender<Bytes>,
+    bytes: usize,
 }
 
 /// What an upstream may ask of its client.
@@ -63,6 +64,9 @@ pub enum Refusal {
     /// It offered elicitation, but not in this mode.
     Mode,
 }
+
+/// The most bytes of one client's open questions.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 // === impl Asked ===
 
@@ -82,7 +86,9 @@ impl Asked {
         let message = ask.request.rewrite(text.as_bytes(), &edits);
         {
             let mut open = self.open();
-            if open.len() >= self.most {
+            let bytes: usize = open.values().map(|open| open.bytes).sum();
+            // A single one may be as large as a message can be.
+            if open.len() >= self.most || (bytes > 0 && bytes + message.len() > MOST_BYTES) {
                 tracing::info!(
                     most = self.most,
                     "a client has as many questions as are allowed; one more is refused"
@@ -90,7 +96,8 @@ impl Asked {
                 return;
             }
             let token = ask.token.map(|(token, _)| token);
-            open.insert(id, Open { answer: ask.answer, token, progress: ask.progress });
+            let bytes = message.len();
+            open.insert(id, Open { answer: ask.answer, token, progress: ask.progress, bytes });
         }
         let (stream, own) = (stream.clone(), own.clone());
         let put = move |message: Bytes| stream.insist(message.clone()) || own.insist(message);

@@ -106,7 +106,7 @@ impl Inbox {
     /// Passes a notice of the upstream `alias` on.
     pub fn pass(&self, alias: &str, notice: &Notice) {
         if !self.stream.push(self.adapt(alias, notice)) {
-            tracing::info!(alias, method = %notice.method, "a client does not listen; a notice for it is lost");
+            tracing::debug!(alias, method = %notice.method, "a client does not listen; a notice for it is lost");
         }
     }
 

@@ -10,6 +10,11 @@ use crate::{
     session::{known::Known, table::Session},
     wire::{message::Answer, part::Part, raw::Raw},
 };
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The links of one result are looked at for so long; those behind pass as they are.
+const LONGEST: Duration = Duration::from_millis(50);
 
 /// The answer with links that lead to `alias` in this view; `read` is what the upstream and the client call the resource
 /// that was read.
@@ -24,8 +29,11 @@ pub(super) fn adapt(
         return answer;
     }
     let payload = answer.payload();
-    let edits: Vec<_> = links(&payload)
+    let (all, until) = (links(&payload), Instant::now() + LONGEST);
+    let edits: Vec<_> = all
         .into_iter()
+        // A result of any number of links must not hold up everybody else's calls.
+        .take_while(|_| Instant::now() < until)
         .filter_map(|link| {
             let asked = read.filter(|(native, _)| *native == link.uri).map(|(_, asked)| asked.clone());
             let shown = asked.or_else(|| shown(&link.uri, alias, view, known))?;

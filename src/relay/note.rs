@@ -36,7 +36,11 @@ impl Relay {
                 }
             }
             method => match &session.endpoint.scope {
-                Scope::One(alias) if !session.identity.grant.limits_tools() => {
+                // What asks for an answer is no notification, and would pass by all that decides on requests.
+                Scope::One(alias)
+                    if !session.identity.grant.limits_tools()
+                        && method.as_str().starts_with("notifications/") =>
+                {
                     if let Some(member) = self.member(alias) {
                         member.upstream.tell(lane, &caller(session), notice.bytes().clone());
                     }

@@ -16,6 +16,9 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// The longest URI that can be subscribed to, in bytes.
+const LONGEST_SUBSCRIBED: usize = 8 * 1024;
+
 // === impl Relay ===
 
 impl Relay {
@@ -26,6 +29,12 @@ impl Relay {
     fn decide_read(&self, lane: Lane, session: &Arc<Session>, request: &Request) -> Result<Ready, Failure> {
         let params = object(request)?;
         let named = params::named(&params, "uri").map_err(Failure::invalid_params)?;
+        // What is subscribed to is kept.
+        if request.method != Method::ResourcesRead && named.name.len() > LONGEST_SUBSCRIBED {
+            let message =
+                format!("`params.uri` has {} bytes; {LONGEST_SUBSCRIBED} are the most", named.name.len());
+            return Err(Failure::invalid_params(message));
+        }
         let view = self.view_for(session);
         let (alias, native) = self.whose(session, &view, &named.name)?;
         let member = self.member(&alias).ok_or_else(|| Failure::unknown_resource(&named.name))?;

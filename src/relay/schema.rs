@@ -19,6 +19,7 @@ pub(super) struct Schema {
     document: Value,
     validator: Validator,
     effort: Effort,
+    has_patterns: bool,
 }
 
 /// The longest schema, in bytes.
@@ -26,7 +27,9 @@ const LONGEST: usize = 256 * 1024;
 /// The deepest nesting of a schema's text.
 const DEEPEST: usize = 64;
 /// The largest pattern once it is compiled, in bytes; the engine needs no more than a few times this for any text.
-const LARGEST_PATTERN: usize = 256 * 1024;
+const LARGEST_PATTERN: usize = 64 * 1024;
+/// The longest value, in bytes, that is checked against a schema with patterns: they take time for each byte.
+const LONGEST_MATCHED: usize = 128 * 1024;
 /// Steps of a check that is still made: a fraction of a second.
 const MOST_STEPS: u64 = 16 * 1024 * 1024;
 /// Steps of a check whose every finding is kept in memory until it is told.
@@ -60,11 +63,17 @@ impl Schema {
         let validator = built
             .map_err(|_| "it is more than the library for schemas can take".to_owned())?
             .map_err(|error| reason(&error))?;
-        Ok(Self { document, validator, effort })
+        // Also the name of a property, which costs no more than a check that is not made.
+        let has_patterns = text.as_str().contains("\"pattern");
+        Ok(Self { document, validator, effort, has_patterns })
     }
 
     /// Whether a value fits. What would take too long to find out, or cannot be, counts as fitting.
     pub(super) fn check(&self, value: &Raw) -> Result<(), Violations> {
+        if self.has_patterns && value.as_bytes().len() > LONGEST_MATCHED {
+            tracing::debug!("a value is too long to be checked against patterns");
+            return Ok(());
+        }
         let Ok(value) = serde_json::from_str::<Value>(value.as_str()) else {
             tracing::debug!("a value has numbers or a nesting that are not checked");
             return Ok(());

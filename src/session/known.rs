@@ -21,9 +21,9 @@ struct Told {
 }
 
 /// The most names of one kind.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
 /// Longer names are not kept.
-const LONGEST: usize = 2048;
+const LONGEST: usize = 512;
 
 // === impl Known ===
 

@@ -4,7 +4,11 @@ use crate::{
     policy::identity::KeyId,
     protocol::{call::Lane, inbox::Inbox},
     upstream::{
-        fault::Fault, link::Link, own::OwnLists, settings::SessionMode, subscriptions::Subscriptions,
+        fault::Fault,
+        link::Link,
+        own::OwnLists,
+        settings::{SessionMode, Transport},
+        subscriptions::Subscriptions,
     },
 };
 use dashmap::{DashMap, Entry};
@@ -45,6 +49,8 @@ pub(crate) struct Sessions {
     most: usize,
     born: Instant,
     farewells: TaskTracker,
+    /// Processes of sessions that were closed and that have not ended yet.
+    ending: Arc<AtomicUsize>,
     /// Sessions that are subscribed to something are of use while nobody calls.
     subscriptions: Arc<Subscriptions>,
 }
@@ -61,11 +67,16 @@ pub(crate) struct Slot {
     is_closed: AtomicBool,
     /// What the upstream has in this session only.
     lists: Mutex<Option<OwnLists>>,
+    /// As in [`Sessions`].
+    ending: Arc<AtomicUsize>,
     /// What ends with the last of its calls.
     ends: Mutex<Vec<CancellationToken>>,
     /// Who waits for the end of all sessions waits for these.
     farewells: TaskTracker,
 }
+
+/// A process that is being ended.
+struct Ending(Arc<AtomicUsize>);
 
 /// A slot that is in use for a call.
 #[derive(Debug)]
@@ -96,7 +107,14 @@ impl Affinity {
 impl Sessions {
     /// Room for `most` sessions; `farewells` has a member for each that is being ended.
     pub(crate) fn new(most: usize, farewells: TaskTracker, subscriptions: Arc<Subscriptions>) -> Self {
-        Self { slots: DashMap::new(), most, born: Instant::now(), farewells, subscriptions }
+        Self {
+            slots: DashMap::new(),
+            most,
+            born: Instant::now(),
+            farewells,
+            ending: Arc::default(),
+            subscriptions,
+        }
     }
 
     /// The caller's slot; makes room by closing the session that was idle longest.
@@ -104,7 +122,9 @@ impl Sessions {
         if let Some(slot) = self.slots.get(&affinity) {
             return Ok(self.use_slot(&slot, lane));
         }
-        if self.slots.len() >= self.most && !self.make_room(lane) {
+        // Processes that still end are as much of a burden as those that work.
+        let is_full = || self.slots.len() + self.ending.load(Ordering::SeqCst) >= self.most;
+        if is_full() && (!self.make_room(lane) || is_full()) {
             return Err(Fault::Busy(self.most));
         }
         Ok(match self.slots.entry(affinity) {
@@ -114,7 +134,7 @@ impl Sessions {
     }
 
     fn slot(&self, link: OnceCell<Arc<Link>>) -> Slot {
-        Slot { link, farewells: self.farewells.clone(), ..Slot::default() }
+        Slot { link, farewells: self.farewells.clone(), ending: self.ending.clone(), ..Slot::default() }
     }
 
     fn use_slot(&self, slot: &Arc<Slot>, lane: Lane) -> Lease {
@@ -257,8 +277,28 @@ impl Slot {
         }
         // A session's stream may be dropped while its runtime ends; then nobody is left to say good-bye.
         if let (Some(link), Ok(runtime)) = (self.link.get().cloned(), Handle::try_current()) {
-            self.farewells.spawn_on(async move { link.close(lane).await }, &runtime);
+            let ending = (link.transport() == Transport::Stdio).then(|| Ending::new(&self.ending));
+            let farewell = async move {
+                link.close(lane).await;
+                drop(ending);
+            };
+            self.farewells.spawn_on(farewell, &runtime);
         }
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Elicitations(Mutex<VecDeque<(Box<str>, Arc<Inbox>)>>);
 
 /// The most elicitations whose end is waited for.
 const MOST_ELICITATIONS: usize = 1000;
+/// Longer ids are not kept.
+const LONGEST_ID: usize = 1024;
 /// The most of one error.
 const MOST_REQUIRED: usize = 16;
 const URL_ELICITATION_REQUIRED: i64 = -32042;
@@ -124,6 +126,9 @@ impl Audience {
 impl Elicitations {
     /// Remembers that the client of this inbox was sent to a URL.
     pub(crate) fn keep(&self, id: &str, inbox: &Arc<Inbox>) {
+        if id.len() > LONGEST_ID {
+            return;
+        }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MOST_ELICITATIONS {
             kept.pop_front();

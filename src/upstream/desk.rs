@@ -128,7 +128,7 @@ impl Desk {
     {
         let Ok(room) = self.room.clone().try_acquire_owned() else {
             // Not even a refusal: each would wait for the upstream to take it.
-            tracing::info!(alias = %self.audience.alias, most = MOST, "an upstream asks too much at once; a question stays open");
+            tracing::debug!(alias = %self.audience.alias, most = MOST, "an upstream asks too much at once; a question stays open");
             return;
         };
         let (desk, to) = (self.clone(), self.route(cause));
@@ -209,7 +209,9 @@ impl Desk {
             return refuse(refusal.failure(request));
         }
         let params = request.params();
-        if let Some(params) = params.as_ref().filter(|_| request.method == Method::Elicit)
+        // In a session of its own a client hears of the end in any case.
+        let is_shared = !self.audience.is_own();
+        if let Some(params) = params.as_ref().filter(|_| is_shared && request.method == Method::Elicit)
             && let Ok((id, _)) = params::text(params, "elicitationId")
         {
             self.audience.elicitations.keep(&id, inbox);
@@ -307,9 +309,11 @@ impl Desk {
         match timeout(ANSWER, reply(message)).await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
-                tracing::info!(%alias, %fault, "an upstream did not take the answer to its question");
+                // Not the fault itself: what the upstream says of an answer may be the answer.
+                let reason = fault.reason();
+                tracing::debug!(%alias, reason, "an upstream did not take the answer to its question");
             }
-            Err(_) => tracing::info!(%alias, "an upstream did not take the answer to its question in time"),
+            Err(_) => tracing::debug!(%alias, "an upstream did not take the answer to its question in time"),
         }
     }
 

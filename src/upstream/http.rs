@@ -187,6 +187,7 @@ impl HttpLink {
                 sink.hang_up(retry);
             }
             sleep(place.retry.unwrap_or(AGAIN)).await;
+            place.is_resumed = true;
             response = self.subscribe(lane, Some(&last)).await;
         }
     }

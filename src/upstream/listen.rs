@@ -33,12 +33,16 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const LISTEN_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait that an upstream may ask for.
 const AGAIN_MOST: Duration = Duration::from_secs(30);
+/// The shortest.
+const AGAIN_LEAST: Duration = Duration::from_millis(100);
 
 /// Where a stream stopped, so that it can be taken up there.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     /// The id of the last event.
     pub(crate) last: Option<String>,
+    /// Whether the stream was taken up there, and brought no message since.
+    pub(crate) is_resumed: bool,
     /// The id of the last event with a message in it.
     message: Option<String>,
     /// How long the upstream wants us to wait.
@@ -99,6 +103,7 @@ impl HttpLink {
                 // Whoever opened the session may have stopped waiting.
                 let _ = stands.send(());
             }
+            place.is_resumed = place.last.is_some();
             let ended = self.hear_stream(lane, response, &mut place).await;
             tracing::debug!(?ended, "the stream of an upstream session ended");
             if let Err(fault @ (Fault::SessionGone | Fault::TooLarge(_))) = ended {
@@ -192,15 +197,19 @@ impl Place {
     /// servers that begin again with the event after which they were to go on.
     pub(crate) fn take(&mut self, event: &Event) -> bool {
         if let Some(retry) = event.retry {
-            self.retry = Some(Duration::from_millis(retry).min(AGAIN_MOST));
+            self.retry = Some(Duration::from_millis(retry).clamp(AGAIN_LEAST, AGAIN_MOST));
         }
         if event.id.is_some() {
             self.last.clone_from(&event.id);
         }
-        if !event.is_message() || (event.id.is_some() && event.id == self.message) {
+        if !event.is_message() {
             return false;
         }
+        // Only the first message behind the place can be that of the place itself.
+        let is_again = std::mem::take(&mut self.is_resumed)
+            && event.id.as_ref().is_some_and(|id| !id.is_empty())
+            && event.id == self.message;
         self.message.clone_from(&event.id);
-        true
+        !is_again
     }
 }

@@ -50,7 +50,7 @@ impl Sink {
         if let Some(bytes) = self.for_client(notice)
             && self.notices.try_send(Event::Notice(bytes)).is_err()
         {
-            tracing::info!(method = %notice.method, "a client reads too slowly; a notice for it is lost");
+            tracing::debug!(method = %notice.method, "a client reads too slowly; a notice for it is lost");
         }
     }
 

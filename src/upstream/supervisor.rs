@@ -156,9 +156,10 @@ impl Supervisor {
         // Apart from the rest, so that no client's slow session holds up everybody's lists.
         let owned = inner.clone();
         let _own = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut pace = Pace::new();
             loop {
                 owned.signals.relisted_own().await;
-                sleep(SETTLE).await;
+                sleep(pace.next()).await;
                 owned.list_own(LANE).await;
             }
         }));
