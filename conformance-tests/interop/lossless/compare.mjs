@@ -34,19 +34,8 @@ const RULES = [
   {
     reason: 'initialize: the gateway tells of changes of every list that there is, whether or not the server does',
     when: isInitialize,
-    edit: text => swap(text, ['"tools":{ }', '"tools":{"listChanged":true}'], ['{"listChanged":false}', '{"listChanged":true}'],
-      ['{"subscribe":true}', '{"subscribe":true,"listChanged":true}']),
-  },
-  {
-    reason: 'initialize: the gateway writes this answer itself; capabilities and instructions are read as JSON and spelled anew',
-    when: isInitialize,
-    edit: text => swap(text, ['{"n":1.10,"e":1e2,"esc":"\\u0041"}', '{"n":1.1,"e":100.0,"esc":"A"}'],
-      ['"instructions":"\\u0041\\/ä"', '"instructions":"A/ä"']),
-  },
-  {
-    reason: 'initialize: the gateway writes this answer itself; of the result it keeps the members that the protocol knows',
-    when: isInitialize,
-    edit: text => swap(text, [',"_meta":{"a/b":1.10},"x-odd":1.10', '']),
+    edit: text => swap(text, ['"tools":{ }', '"tools":{"listChanged":true }'], ['{"listChanged":false}', '{"listChanged":true}'],
+      ['{"subscribe":true}', '{"listChanged":true,"subscribe":true}']),
   },
   {
     reason: 'ping: the gateway answers itself, whatever the server would say',
