@@ -7,7 +7,7 @@ use crate::{
         stream::{Reader, Stream},
         version::Version,
     },
-    session::table::{Open, Session},
+    session::table::{Open, Session, Table},
     wire::sse,
 };
 use axum::{
@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 struct Pump {
     session: Arc<Session>,
     stream: Arc<Stream>,
+    sessions: Arc<Table>,
     /// Requests that are not answered yet.
     left: Arc<AtomicUsize>,
     /// Whether the stream is of one request.
@@ -81,7 +82,8 @@ fn open(
     let response = follow(front, session, number, &stream, None, retry);
     for events in all {
         let (session, stream, left) = (session.clone(), stream.clone(), left.clone());
-        tokio::spawn(Pump { session, stream, left, is_alone }.run(first.take(), events.detach()));
+        let sessions = front.0.sessions.clone();
+        tokio::spawn(Pump { session, stream, sessions, left, is_alone }.run(first.take(), events.detach()));
     }
     response
 }
@@ -106,7 +108,7 @@ impl Pump {
         }
         // Without an answer the client took the request back: there is nothing more to say.
         if let Some(answer) = answer
-            && !self.stream.insist(answer.bytes().clone())
+            && !self.answer(answer.bytes())
         {
             let bytes = answer.bytes().len();
             tracing::warn!(
@@ -119,6 +121,15 @@ impl Pump {
             self.stream.finish();
             self.session.replay.tidy();
         }
+    }
+
+    /// Puts the answer on the stream; what others have read already makes room for it.
+    fn answer(&self, answer: &Bytes) -> bool {
+        let is_put = self.stream.insist(answer.clone());
+        if !is_put {
+            self.sessions.relieve();
+        }
+        is_put || self.stream.insist(answer.clone())
     }
 
     async fn put(&self, event: Event) {

@@ -172,6 +172,17 @@ impl Stream {
         self.state().reader.is_some()
     }
 
+    /// Forgets everything that was read: others have more need of the room.
+    pub fn forget_read(&self) {
+        let mut state = self.state();
+        while state.before < state.read {
+            let Some(message) = state.messages.pop_front() else { return };
+            state.before += 1;
+            state.bytes -= message.len();
+            self.kept.fetch_sub(message.len(), Ordering::Relaxed);
+        }
+    }
+
     /// Whether nothing more will be put on it.
     pub fn is_over(&self) -> bool {
         self.state().is_over
@@ -198,9 +209,12 @@ impl Stream {
 
     /// Forgets what was read longest ago.
     fn trim(&self, state: &mut State) {
-        while state.before < state.read
-            && (state.bytes > self.bounds.bytes || state.messages.len() > self.bounds.queue.saturating_mul(2))
-        {
+        let is_too_much = |state: &State| {
+            state.bytes > self.bounds.bytes
+                || state.messages.len() > self.bounds.queue.saturating_mul(2)
+                || self.kept.load(Ordering::Relaxed) > self.bounds.all_bytes
+        };
+        while state.before < state.read && is_too_much(state) {
             let Some(message) = state.messages.pop_front() else { return };
             state.before += 1;
             state.bytes -= message.len();

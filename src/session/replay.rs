@@ -84,6 +84,13 @@ impl Replay {
         streams.kept = left;
     }
 
+    /// Forgets everything that was read.
+    pub fn forget_read(&self) {
+        for kept in &self.streams().kept {
+            kept.stream.forget_read();
+        }
+    }
+
     /// Ends all streams.
     pub fn close(&self) {
         for kept in self.streams().kept.drain(..) {

@@ -223,6 +223,14 @@ impl Table {
         old.into_iter().chain(displaced).collect()
     }
 
+    /// Makes room for what was not read yet: what was, by whichever session, can be read again only while there is room.
+    pub fn relieve(&self) {
+        for session in &self.sessions {
+            session.inbox.stream.forget_read();
+            session.replay.forget_read();
+        }
+    }
+
     /// All sessions at this moment.
     pub fn all(&self) -> Vec<Arc<Session>> {
         self.sessions.iter().map(|session| session.clone()).collect()

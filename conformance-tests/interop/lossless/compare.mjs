@@ -111,7 +111,7 @@ function sessions(file) {
       messages: [],
     };
     // A client that ends its session at once may ask for its stream too late, or not: its requests overtake each other.
-    if (ended.has(exchange.session) && exchange.method === 'GET' && exchange.status === 404) exchange.messages = [];
+    if (ended.has(exchange.session) && exchange.method === 'GET' && exchange.status >= 400) exchange.messages = [];
     if (exchange.method === 'POST' && method !== undefined && id !== undefined) session.calls.push(call);
     else session.said.push(call);
     for (const text of exchange.messages) {

@@ -109,7 +109,10 @@ async function call(session, name, id, body, response) {
   // What the client said of itself, and since then, when it is as much as it announced.
   const { wanted } = JSON.parse(body).params.arguments;
   for (let tries = 0; tries < 100 && session.told.length < wanted; tries += 1) await soon(20);
-  return json(result(id, `"content":[],"structuredContent":{"told":${quoted(session.told.splice(0))}}`));
+  // A client's notifications are POSTs of their own, which may overtake each other on any way.
+  const method = text => JSON.parse(text).method;
+  const told = session.told.splice(0).sort((one, other) => (method(one) < method(other) ? -1 : Number(method(one) > method(other))));
+  return json(result(id, `"content":[],"structuredContent":{"told":${quoted(told)}}`));
 }
 
 async function answer(session, body, response) {
