@@ -12,7 +12,7 @@ use crate::{
     protocol::{
         call::{Event, Events},
         handshake,
-        version::{STATELESS, Version},
+        version::Version,
     },
     session::table::{Endpoint, Session, Transport},
     wire::{
@@ -290,7 +290,7 @@ impl Visit {
         let message =
             format!("Invalid request: MCP-Protocol-Version `{}` is not spoken here", excerpt(version));
         let failure = Failure::invalid_request("protocol_version", message);
-        let hint = if version == STATELESS { "send `initialize` first; " } else { "" };
+        let hint = if version == Version::STATELESS.as_str() { "send `initialize` first; " } else { "" };
         Err(turn(&failure.hint(format!("{hint}this gateway speaks {known}"))))
     }
 }

@@ -18,6 +18,13 @@ pub const INTERNAL_ERROR: i32 = -32603;
 /// The resource does not exist (resources, "Error Handling"; until 2025-11-25).
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 
+/// The headers do not say what the body says (2026-07-28, SEP-2243).
+pub const HEADER_MISMATCH: i32 = -32020;
+/// The client did not declare what is needed for this request (2026-07-28, SEP-2575).
+pub const MISSING_CAPABILITY: i32 = -32021;
+/// The revision that the request names is not spoken here (2026-07-28, SEP-2575).
+pub const UNSUPPORTED_VERSION: i32 = -32022;
+
 /// Whose fault an error is: decides the log level, and later the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -61,6 +61,13 @@ methods! {
     TasksList = "tasks/list",
     TasksCancel = "tasks/cancel",
     TaskStatus = "notifications/tasks/status",
+    TasksUpdate = "tasks/update",
+    TaskNotice = "notifications/tasks",
+    Listen = "subscriptions/listen",
+    Acknowledged = "notifications/subscriptions/acknowledged",
+    SkillsList = "skills/list",
+    SkillsGet = "skills/get",
+    DirectoryRead = "resources/directory/read",
 }
 
 impl fmt::Display for Method {
