@@ -6,13 +6,16 @@ mod door;
 mod events;
 mod guard;
 mod health;
+mod listen;
 mod one_stream;
 mod reply;
 mod scope;
 pub mod settings;
 mod sse;
+mod stateless;
 pub mod stdio;
 mod streamable;
+mod turn;
 
 pub use one_stream::Wait;
 

@@ -338,7 +338,7 @@ pub(super) fn invalid_answer(invalid: &Invalid) -> Bytes {
 /// All messages of one request: in a batch's one JSON array they come together, so that notices are kept only as far
 /// as there is room for them.
 async fn whole(events: Events, mut room: usize) -> Vec<Bytes> {
-    let Events { answer, mut notices } = events;
+    let Events { answer, mut notices, .. } = events;
     let mut messages = Vec::new();
     let mut keep = |messages: &mut Vec<Bytes>, event: Event| match event {
         Event::Notice(notice) => match room.checked_sub(notice.len()) {

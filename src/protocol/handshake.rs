@@ -115,10 +115,8 @@ fn found(value: &Value) -> String {
     if value.is_null() { "nothing".into() } else { excerpt(&value.to_string()) }
 }
 
-/// Our answer to `initialize`, where it is not an upstream's own.
-pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str>) -> Raw {
-    let info =
-        Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}));
+/// Our answer to `initialize`, where it is not an upstream's own; `info` says who answers.
+pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str>, info: &Raw) -> Raw {
     let (version, capabilities) = (Raw::of(version.as_str()), Raw::of(capabilities));
     let instructions =
         instructions.map_or_else(String::new, |text| format!(r#","instructions":{}"#, Raw::of(text)));
@@ -128,22 +126,29 @@ pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str
     Raw::spliced(text.into())
 }
 
+/// Who the gateway is, to clients and to upstreams.
+pub fn own_info() -> Raw {
+    Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// What the gateway can pass on to whoever calls.
+pub fn own_capabilities() -> Raw {
+    Raw::of(&json!({
+        "sampling": {"context": {}, "tools": {}},
+        "elicitation": {"form": {}, "url": {}},
+        "roots": {"listChanged": true},
+    }))
+}
+
 /// The parameters of `initialize` to an upstream: for one client with what that client is and offers, or for all with
 /// everything that can be passed on to whoever calls.
 pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
     let (version, capabilities, info) = match client {
-        Some((hello, version)) => (version, hello.capabilities.clone(), hello.client_info.clone()),
-        None => (
-            Version::LATEST,
-            Raw::of(&json!({
-                "sampling": {"context": {}, "tools": {}},
-                "elicitation": {"form": {}, "url": {}},
-                "roots": {"listChanged": true},
-            })),
-            Raw::of(
-                &json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}),
-            ),
-        ),
+        // Whatever era the client is of, this upstream is of the handshake era.
+        Some((hello, version)) => {
+            (version.min(Version::LATEST), hello.capabilities.clone(), hello.client_info.clone())
+        }
+        None => (Version::LATEST, own_capabilities(), own_info()),
     };
     let version = Raw::of(version.as_str());
     let text =

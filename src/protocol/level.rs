@@ -1,6 +1,7 @@
 //! The levels of log messages (RFC 5424, section 6.2.1, as MCP's `logging/setLevel` names them).
 
-use crate::wire::{message::Notice, raw::Raw};
+use crate::wire::{message::Notice, part::Part, raw::Raw};
+use memchr::memmem;
 use serde::Deserialize;
 
 /// All levels, least severe first.
@@ -21,6 +22,14 @@ pub fn read(params: Option<&Raw>) -> Result<&'static str, String> {
     known.ok_or_else(|| {
         format!("{}; found {}", expected(), crate::wire::message::excerpt(&read.level.to_string()))
     })
+}
+
+/// The level that a request of the stateless era asks for in its metadata, if it does (2026-07-28, basic, "_meta").
+pub fn of_request(params: &Raw) -> Option<&'static str> {
+    const KEY: &str = "io.modelcontextprotocol/logLevel";
+    memmem::find(params.as_bytes(), KEY.as_bytes())?;
+    let level = Part::of(params).member("_meta")?.member(KEY)?.string()?;
+    LEVELS.into_iter().find(|known| *known == level)
 }
 
 /// Whether a `notifications/message` is at least as severe as `level`; one whose level is not known is.

@@ -8,6 +8,7 @@ pub mod handshake;
 pub mod inbox;
 pub mod level;
 pub mod links;
+pub mod listens;
 pub mod pattern;
 pub mod stream;
 pub mod version;

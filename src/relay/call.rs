@@ -154,7 +154,9 @@ pub(super) fn ready(
     edits: Vec<(Range<usize>, Raw)>,
     token: Option<(Raw, Range<usize>)>,
 ) -> Result<Ready, Failure> {
-    let place = session.running.begin(&request.id()).map_err(no_place)?;
+    let is_stateless = session.inbox.is_stateless();
+    let place = if is_stateless { session.running.begin_any() } else { session.running.begin(&request.id()) };
+    let place = place.map_err(no_place)?;
     let (upstream, session, request) = (member.upstream.clone(), session.clone(), request.clone());
     Ok(Ready { upstream, session, lane, request, about, edits, token, place, after: After::default() })
 }
@@ -164,7 +166,8 @@ pub(super) fn begin(decided: Result<Ready, Failure>, request: &Request) -> Event
     match decided {
         Ok(ready) => {
             let (sender, notices) = mpsc::channel(NOTICES);
-            Events { answer: Answering::new(ready.make(sender)), notices }
+            let cancel = Some(ready.place.cancel.clone());
+            Events { answer: Answering::new(ready.make(sender)), notices, cancel }
         }
         Err(failure) => refuse(request, &failure),
     }
@@ -222,8 +225,8 @@ impl Ready {
 
 /// Who calls.
 pub(super) fn caller(session: &Session) -> Caller {
-    let (session_number, key) = (session.number, session.identity.key);
-    Caller { session: session_number, key, inbox: session.inbox.clone() }
+    let (number, key) = (session.number, session.identity.key);
+    Caller { session: number, subscriber: number, key, inbox: session.inbox.clone() }
 }
 
 fn no_place(why: NoPlace) -> Failure {

@@ -6,9 +6,11 @@ pub mod settings;
 
 mod call;
 mod complete;
+mod discover;
 mod effort;
 mod linked;
 mod list;
+mod listen;
 mod log;
 mod note;
 mod publish;

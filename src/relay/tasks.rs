@@ -84,7 +84,7 @@ impl Relay {
             }
             Some(Answer::result(&request.id(), &Raw::of(&json!({"tasks": tasks}))))
         };
-        Events { answer: Answering::new(answer), notices: mpsc::channel(1).1 }
+        Events::waiting(Answering::new(answer))
     }
 
     fn is_own(&self, session: &Session, alias: &crate::catalog::name::Alias) -> bool {

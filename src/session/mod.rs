@@ -8,3 +8,4 @@ pub mod replay;
 pub mod running;
 pub mod settings;
 pub mod table;
+mod visit;

@@ -10,7 +10,9 @@ use crate::{
         stream::{Bounds, Stream},
         version::Version,
     },
-    session::{known::Known, own::Own, replay::Replay, running::Running, settings::Settings},
+    session::{
+        known::Known, own::Own, replay::Replay, running::Running, settings::Settings, visit::Visitor,
+    },
 };
 use dashmap::DashMap;
 use std::{
@@ -49,6 +51,8 @@ pub struct Session {
     pub unread: Arc<Semaphore>,
     /// Calls under way.
     pub running: Arc<Running>,
+    /// Whose it is, if it was never opened.
+    visitor: Option<Visitor>,
     /// Milliseconds after the table's birth.
     used: AtomicU64,
     /// Streams that are open: a session with one is not idle.
@@ -71,6 +75,8 @@ pub struct Endpoint {
 pub enum Transport {
     /// Streamable HTTP.
     Streamable,
+    /// Each request for itself, over HTTP or stdio (2026-07-28).
+    Stateless,
     /// HTTP+SSE of 2024-11-05.
     Sse,
     /// Standard input and output of this process.
@@ -84,6 +90,7 @@ impl Transport {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Streamable => "http",
+            Self::Stateless => "stateless",
             Self::Sse => "sse",
             Self::Stdio => "stdio",
         }
@@ -94,6 +101,8 @@ impl Transport {
 #[derive(Debug)]
 pub struct Table {
     sessions: DashMap<Box<str>, Arc<Session>>,
+    /// The sessions that were never opened.
+    visitors: DashMap<Visitor, Arc<Session>>,
     settings: Settings,
     numbers: AtomicU64,
     born: Instant,
@@ -120,6 +129,7 @@ impl Table {
     pub fn new(settings: Settings) -> Self {
         Self {
             sessions: DashMap::new(),
+            visitors: DashMap::new(),
             settings,
             numbers: AtomicU64::new(1),
             born: Instant::now(),
@@ -131,6 +141,15 @@ impl Table {
 
     /// Opens a session; its client may introduce itself later.
     pub fn open(&self, identity: Arc<Identity>, endpoint: Endpoint) -> Result<Arc<Session>, Full> {
+        self.open_for(identity, endpoint, None)
+    }
+
+    pub(in crate::session) fn open_for(
+        &self,
+        identity: Arc<Identity>,
+        endpoint: Endpoint,
+        visitor: Option<Visitor>,
+    ) -> Result<Arc<Session>, Full> {
         if self.sessions.len() >= self.settings.max_sessions && !self.make_room() {
             return Err(Full(self.settings.max_sessions));
         }
@@ -151,11 +170,22 @@ impl Table {
             limits: self.settings,
             unread: Arc::new(Semaphore::new(self.settings.queue)),
             running: Running::new(self.settings.max_calls),
+            visitor: visitor.clone(),
             used: AtomicU64::new(self.now()),
             streams: AtomicUsize::new(0),
         });
         self.sessions.insert(id, session.clone());
+        if let Some(visitor) = visitor {
+            // Of two that come at once the later one stays; the other goes when it was idle for long enough.
+            self.visitors.insert(visitor, session.clone());
+        }
         Ok(session)
+    }
+
+    pub(in crate::session) fn visited(&self, visitor: &Visitor) -> Option<Arc<Session>> {
+        let session = self.visitors.get(visitor)?;
+        session.used.store(self.now(), Ordering::Relaxed);
+        Some(session.clone())
     }
 
     /// The session of that id, if it belongs to this key and this endpoint.
@@ -171,6 +201,9 @@ impl Table {
     /// Ends a session and its streams.
     pub fn end(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
+            if let Some(visitor) = &session.visitor {
+                self.visitors.remove_if(visitor, |_, known| known.id == session.id);
+            }
             session.inbox.close();
             session.replay.close();
         }
@@ -297,6 +330,11 @@ impl Session {
     /// Whether no stream and no call uses it at the moment.
     fn is_unused(&self) -> bool {
         self.streams.load(Ordering::Relaxed) == 0 && self.running.is_empty()
+    }
+
+    /// A stream of its own, which is not kept for later.
+    pub fn stream(&self) -> Arc<Stream> {
+        self.replay.loose()
     }
 
     /// Marks a stream as open until the mark is dropped.

@@ -28,6 +28,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Caller {
     /// The number of the client's session.
     pub session: u64,
+    /// Who subscribes: the session, or one of the streams that its client listens to.
+    pub subscriber: u64,
     /// The client's key.
     pub key: KeyId,
     /// Where the client hears what belongs to none of its calls.

@@ -1,0 +1,55 @@
+//! What an endpoint says of itself in `server/discover` (2026-07-28, server/discover).
+
+use crate::{
+    catalog::view::Scope,
+    policy::identity::Identity,
+    protocol::{handshake, version::Version},
+    relay::Relay,
+    wire::raw::Raw,
+};
+use serde_json::{Value, json};
+
+// === impl Relay ===
+
+impl Relay {
+    /// The result of `server/discover`.
+    pub fn discover(&self, identity: &Identity, scope: &Scope) -> Raw {
+        let (mut capabilities, instructions) = self.offered(identity, scope, Version::STATELESS);
+        // Those of 2025-11-25 are another feature; the extension stands among the extensions.
+        capabilities.shift_remove("tasks");
+        let mut result = json!({
+            "resultType": "complete",
+            "supportedVersions": Version::all_names(),
+            "capabilities": Value::Object(capabilities),
+        });
+        if let Some(instructions) = instructions {
+            result["instructions"] = instructions.into();
+        }
+        let hint = self.view(identity, scope).hints();
+        result["ttlMs"] = hint.ttl_ms().into();
+        result["cacheScope"] = self.cache_scope(hint.is_public).into();
+        let text = Raw::of(&result);
+        // The server's own words about itself are passed on as they are.
+        let info = self.server_info(scope).unwrap_or_else(handshake::own_info);
+        let meta = format!(r#","_meta":{{"io.modelcontextprotocol/serverInfo":{info}}}}}"#);
+        let text = text.as_str();
+        Raw::spliced(format!("{}{meta}", &text[..text.len() - 1]).into())
+    }
+
+    /// Who answers on an endpoint: where there is one upstream, that one.
+    pub fn server_info(&self, scope: &Scope) -> Option<Raw> {
+        match scope {
+            Scope::One(alias) => {
+                Some(self.member(alias)?.upstream.offer().map_or_else(handshake::own_info, |offer| {
+                    offer.welcome.server_info.clone()
+                }))
+            }
+            Scope::All | Scope::Some(_) => Some(handshake::own_info()),
+        }
+    }
+
+    /// What every caller would get may be kept for all; where keys decide, it may not.
+    pub(super) fn cache_scope(&self, is_public: bool) -> &'static str {
+        if is_public && self.0.is_open { "public" } else { "private" }
+    }
+}
