@@ -48,14 +48,12 @@ use crate::{
         subscriptions::Subscriptions,
     },
     wire::{
-        message::{Answer, Notice, Request},
-        method::Method,
+        message::{Answer, Request},
         raw::Raw,
     },
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use serde_json::json;
 use std::{
     ops::Range,
     sync::{
@@ -66,7 +64,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -297,13 +295,13 @@ impl Upstream {
             };
             let _tie = Tie { lease: &lease, sink: &sink, is_own: matches!(affinity, Affinity::Session(_)) };
             let answer = tokio::select! {
-                answer = link.request(lane, id, body.clone(), Some(sink.clone())) => answer,
+                answer = link.request(lane, id, body.clone(), Some(sink.clone()), &[]) => answer,
                 () = cancel.cancelled() => {
-                    cancelled(link, lane, id, "the client cancelled the call");
+                    link.cancel(lane, id, "the client cancelled the call");
                     return Ok(None);
                 }
                 () = sleep_until(deadline) => {
-                    cancelled(link, lane, id, "the call took too long");
+                    link.cancel(lane, id, "the call took too long");
                     return Err(Fault::Timeout { step: "answer the call", after });
                 }
             };
@@ -375,18 +373,6 @@ fn first_id() -> u64 {
     1 + (u64::from(Uuid::new_v4().as_fields().0) << 20)
 }
 
-/// Tells the upstream that nobody waits for the call any more; nobody waits for that either.
-fn cancelled(link: &Arc<Link>, lane: Lane, id: u64, reason: &str) {
-    let params = Raw::of(&json!({"requestId": id, "reason": reason}));
-    let body = Notice::new(&Method::Cancelled, Some(&params)).bytes().clone();
-    let link = link.clone();
-    tokio::spawn(async move {
-        if let Ok(Err(fault)) = timeout(NOTICE, link.notify(lane, body)).await {
-            tracing::debug!(%fault, "an upstream did not take a cancellation");
-        }
-    });
-}
-
 // === impl Tie ===
 
 impl Drop for Tie<'_> {
@@ -404,6 +390,11 @@ impl Offer {
     /// Whether the upstream declares this capability.
     pub fn has(&self, capability: &str) -> bool {
         self.welcome.capabilities.contains_key(capability)
+    }
+
+    /// Whether it is spoken to in the stateless era.
+    pub fn is_stateless(&self) -> bool {
+        self.welcome.version.is_stateless()
     }
 
     fn of(link: &Link) -> Self {
