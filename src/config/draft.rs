@@ -188,6 +188,9 @@ pub(crate) struct AliasDraft {
     /// What the upstream speaks: `sse` (HTTP+SSE of 2024-11-05), `http` (streamable HTTP), `stdio` (which a `command`
     /// always does), or `auto` (the default).
     pub(crate) transport: Option<TransportDraft>,
+    /// The era of the protocol that it is spoken to in: `handshake` (until 2025-11-25: `initialize` opens a session),
+    /// `stateless` (from 2026-07-28 on), or `auto` (the default): find out and remember.
+    pub(crate) era: Option<EraDraft>,
     /// What it is, for people.
     pub(crate) description: Option<String>,
     /// Headers to send with every request to this upstream.
@@ -267,6 +270,16 @@ pub(crate) enum TransportDraft {
     Sse,
     Http,
     Stdio,
+}
+
+/// The era of the protocol that an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum EraDraft {
+    Auto,
+    Handshake,
+    Stateless,
 }
 
 /// Which upstream session serves which caller.

@@ -160,7 +160,7 @@ impl Table {
         let is_merged = !matches!(endpoint.scope, Scope::One(_));
         let session = Arc::new(Session {
             id: id.clone(),
-            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            number: self.number(),
             identity,
             endpoint,
             inbox: Arc::new(Inbox::new(stream, asked, is_merged)),
@@ -262,6 +262,11 @@ impl Table {
             session.inbox.stream.forget_read();
             session.replay.forget_read();
         }
+    }
+
+    /// A number that nothing else has that is told apart by one.
+    pub fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// All sessions at this moment.

@@ -96,23 +96,31 @@ impl HttpLink {
         id: u64,
         body: Bytes,
         sink: Option<&Arc<Sink>>,
+        headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Answer, Fault> {
         // What comes on the session's own stream may belong to it.
         let _under_way = sink
             .filter(|_| self.has_session && self.desk.audience().is_own())
             .map(|sink| self.desk.calls().begin(id, sink));
-        let response = self.post(lane, body).await?;
+        let response = self.post(lane, body, headers).await?;
         self.read_answer(lane, id, response, sink).await
     }
 
     /// Sends a notification or an answer.
     pub(crate) async fn notify(&self, lane: Lane, body: Bytes) -> Result<(), Fault> {
-        let response = self.post(lane, body).await?;
+        let response = self.post(lane, body, &[]).await?;
         if response.status().is_success() { Ok(()) } else { Err(self.refusal(response).await.1) }
     }
 
-    pub(crate) async fn post(&self, lane: Lane, body: Bytes) -> Result<Response, Fault> {
-        let request = self.net.client(lane).post(self.url.clone()).headers(self.headers.clone()).body(body);
+    pub(crate) async fn post(
+        &self,
+        lane: Lane,
+        body: Bytes,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Response, Fault> {
+        let mut all = self.headers.clone();
+        all.extend(headers.iter().cloned());
+        let request = self.net.client(lane).post(self.url.clone()).headers(all).body(body);
         request.send().await.map_err(net::fault)
     }
 

@@ -59,7 +59,7 @@ impl Inner {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let request = Request::new(&Raw::of(&id), method, Some(params));
         let alias = &self.alias;
-        match timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None)).await {
+        match timeout(NOTICE, link.request(lane, id, request.bytes().clone(), None, &[])).await {
             Ok(Ok(answer)) if answer.is_error => {
                 let said = link.show(&words::error_message(&answer.payload()));
                 tracing::info!(%alias, %method, "an upstream refused what its clients want: {said}");

@@ -3,13 +3,19 @@
 use crate::{
     protocol::{call::Lane, handshake::Welcome},
     upstream::{
-        fault::Fault, http::HttpLink, settings::Transport, sink::Sink, sse::SseLink, stdio::StdioLink,
+        NOTICE, fault::Fault, http::HttpLink, settings::Transport, sink::Sink, sse::SseLink, stdio::StdioLink,
     },
-    wire::message::Answer,
+    wire::{
+        message::{Answer, Notice},
+        method::Method,
+        raw::Raw,
+    },
 };
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use serde_json::json;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 /// One open session with an upstream.
@@ -59,9 +65,15 @@ impl Link {
         }
     }
 
+    /// Whether it is of the stateless era: no session, everything in each request.
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.welcome.version.is_stateless()
+    }
+
     /// Whether the upstream keeps something for this session.
     pub(crate) fn has_session(&self) -> bool {
         match &self.wire {
+            _ if self.is_stateless() => false,
             Wire::Http(link) => link.has_session(),
             Wire::Sse(_) | Wire::Stdio(_) => true,
         }
@@ -85,16 +97,21 @@ impl Link {
         }
     }
 
-    /// Sends a request and waits for its answer; the caller bounds the time.
+    /// Sends a request and waits for its answer; the caller bounds the time. `headers` say over streamable HTTP what the
+    /// request is (2026-07-28, "Standard Request Headers"), and nothing anywhere else.
+    ///
+    /// Dropped before the answer has come, it closes the stream of the answer where there is one for this request
+    /// only, which is how a request of the stateless era is cancelled over HTTP.
     pub(crate) async fn request(
         &self,
         lane: Lane,
         id: u64,
         body: Bytes,
         sink: Option<Arc<Sink>>,
+        headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Answer, Fault> {
         match &self.wire {
-            Wire::Http(link) => link.request(lane, id, body, sink.as_ref()).await,
+            Wire::Http(link) => link.request(lane, id, body, sink.as_ref(), headers).await,
             Wire::Sse(link) => link.request(lane, id, body, sink).await,
             Wire::Stdio(link) => link.request(id, body, sink).await,
         }
@@ -107,6 +124,22 @@ impl Link {
             Wire::Sse(link) => link.notify(lane, body).await,
             Wire::Stdio(link) => link.notify(body).await,
         }
+    }
+
+    /// Tells the upstream that nobody waits for a request any more; nobody waits for that either. Over HTTP an upstream
+    /// of the stateless era sees it by the end of the connection.
+    pub(crate) fn cancel(self: &Arc<Self>, lane: Lane, id: u64, reason: &str) {
+        if self.is_stateless() && matches!(self.wire, Wire::Http(_)) {
+            return;
+        }
+        let params = Raw::of(&json!({"requestId": id, "reason": reason}));
+        let body = Notice::new(&Method::Cancelled, Some(&params)).bytes().clone();
+        let link = self.clone();
+        tokio::spawn(async move {
+            if let Ok(Err(fault)) = timeout(NOTICE, link.notify(lane, body)).await {
+                tracing::debug!(%fault, "an upstream did not take a cancellation");
+            }
+        });
     }
 
     /// Listens for what the upstream says by itself, until that is lost. HTTP+SSE and processes are listened to all the

@@ -133,7 +133,8 @@ impl Reading<'_> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let request = Request::new(&Raw::of(&id), &method, Some(&params));
         let after = self.settings.timeouts.list;
-        let answer = timeout(after, self.link.request(self.lane, id, request.bytes().clone(), None)).await;
+        let answer =
+            timeout(after, self.link.request(self.lane, id, request.bytes().clone(), None, &[])).await;
         let answer = answer.unwrap_or(Err(Fault::Timeout { step: steps(kind).0, after }))?;
         let payload = answer.payload();
         if answer.is_error {

@@ -51,14 +51,12 @@ use crate::{
         subscriptions::Subscriptions,
     },
     wire::{
-        message::{Answer, Notice, Request},
-        method::Method,
+        message::{Answer, Request},
         raw::Raw,
     },
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use serde_json::json;
 use std::{
     ops::Range,
     sync::{
@@ -69,12 +67,13 @@ use std::{
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use affinity::Caller;
+pub use call::Outbound;
 pub use fault::Fault;
 pub use keeper::keep;
 pub use net::Net;
@@ -291,6 +290,11 @@ impl Offer {
     /// Whether the upstream declares this capability.
     pub fn has(&self, capability: &str) -> bool {
         self.welcome.capabilities.contains_key(capability)
+    }
+
+    /// Whether it is spoken to in the stateless era.
+    pub fn is_stateless(&self) -> bool {
+        self.welcome.version.is_stateless()
     }
 
     fn of(link: &Link) -> Self {

@@ -98,7 +98,7 @@ impl Opening<'_> {
     async fn open_http(&self, url: &Url, headers: HeaderMap) -> Result<Link, Fault> {
         let (url, limit) = (url.clone(), self.settings.max_message);
         let first = Arc::new(HttpLink::new(self.net.clone(), url, headers, limit, self.desk()));
-        let response = first.post(self.lane, self.initialize().bytes().clone()).await?;
+        let response = first.post(self.lane, self.initialize().bytes().clone(), &[]).await?;
         let session = response.headers().get(SESSION_ID).cloned();
         let answer = first.read_answer(self.lane, INITIALIZE, response, None).await?;
         let welcome = welcome(&answer, |text| first.show(text))?;

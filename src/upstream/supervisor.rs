@@ -195,7 +195,7 @@ impl Supervisor {
         let id = self.inner.ids.fetch_add(1, Ordering::Relaxed);
         let request = Request::new(&Raw::of(&id), &Method::Ping, None);
         let after = self.inner.settings.timeouts.connect;
-        let answer = timeout(after, link.request(LANE, id, request.bytes().clone(), None)).await;
+        let answer = timeout(after, link.request(LANE, id, request.bytes().clone(), None, &[])).await;
         answer.unwrap_or(Err(Fault::Timeout { step: "answer a ping", after })).map(drop)
     }
 

@@ -174,7 +174,7 @@ impl Inner {
         {
             let id = self.ids.fetch_add(1, Ordering::Relaxed);
             let ping = Request::new(&Raw::of(&id), &Method::Ping, None);
-            match timeout(NOTICE, link.request(lane, id, ping.bytes().clone(), None)).await {
+            match timeout(NOTICE, link.request(lane, id, ping.bytes().clone(), None, &[])).await {
                 Ok(Ok(_)) if link.ended().is_none() => return,
                 _ => self.sessions.forget(affinity, &lease),
             }
