@@ -41,11 +41,15 @@ pub(super) async fn listen(
     request: &Request,
 ) -> Result<Listening, Failure> {
     let params = request.params();
-    let params = params.ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))?;
+    let params =
+        params.ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))?;
     let filter = Filter::read(&params).map_err(Failure::invalid_params)?;
     let most = session.limits.max_subscriptions;
     if filter.uris.len() > most {
-        let message = format!("`params.notifications.resourceSubscriptions` has {} URIs; {most} are the most", filter.uris.len());
+        let message = format!(
+            "`params.notifications.resourceSubscriptions` has {} URIs; {most} are the most",
+            filter.uris.len()
+        );
         return Err(Failure::invalid_params(message));
     }
     let (subscriber, inner) = (front.0.sessions.number(), &front.0);
@@ -53,8 +57,11 @@ pub(super) async fn listen(
     let added = session.inbox.listens.add(&request.id(), accepted, session.stream());
     let listen = added.map_err(|TooMany(most)| {
         inner.relay.unlisten(subscriber, inner.lane);
-        Failure::exhausted("too_many_streams", format!("this client listens on {most} streams, which is the limit"))
-            .hint("end some of them")
+        Failure::exhausted(
+            "too_many_streams",
+            format!("this client listens on {most} streams, which is the limit"),
+        )
+        .hint("end some of them")
     })?;
     let reader = listen.stream().read(None);
     let (front, session) = (front.clone(), session.clone());

@@ -10,14 +10,14 @@ use crate::{
     protocol::{
         call::Events,
         headers,
-        seal::{Bound, State, Unsealed},
-        shape::{self, Retry},
+        input::{self, Retry},
+        seal::{self, State, Unsealed},
         stateless::{self, Envelope},
         version::Version,
     },
     session::{parked::Gone, table::Session},
     wire::{
-        error::{Failure, stateless_status},
+        error::Failure,
         message::{Answer, Request},
         method::Method,
         params,
@@ -102,43 +102,35 @@ impl Front {
         }
     }
 
-    fn call(
-        &self,
-        place: &Place<'_>,
-        session: Arc<Session>,
-        request: Request,
-    ) -> Result<Turn, Failure> {
+    fn call(&self, place: &Place<'_>, session: Arc<Session>, request: Request) -> Result<Turn, Failure> {
         let params = request.params().unwrap_or_else(|| Raw::of(&serde_json::json!({})));
         if let (Some(headers), Method::ToolsCall) = (place.headers, &request.method)
             && let Ok(named) = params::named(&params, "name")
         {
             let view = self.0.relay.view(place.identity, place.scope);
-            if let Some(row) = view.tool(&named.name) {
-                headers::check_params(headers, &row.mirrored, params::arguments(&params).as_ref())?;
+            if let Some(_row) = view.tool(&named.name) {
+                headers::check_params(headers, &[], params::arguments(&params).as_ref())?;
             }
         }
-        let bound = Bound {
-            key: session.identity.key.number(),
-            endpoint: &format!("{:?}", place.scope),
-            request: Some((&request.method, &params)),
-        };
-        let bound = bound.to_bytes();
-        let retry = shape::retry(&params).map_err(Failure::invalid_params)?;
+        let endpoint = format!("{:?}", place.scope);
+        let bound = seal::bound(session.identity.key.number(), &endpoint, Some((&request.method, &params)));
+        let retry = input::retry(&params).map_err(Failure::invalid_params)?;
         let request = match retry {
             None => request,
             Some(Retry { state: None, .. }) => request,
             Some(Retry { state: Some((text, at)), responses }) => {
                 let content = self.0.seal.open(&text, &bound).map_err(unsealed)?;
                 match State::from_bytes(&content).ok_or_else(|| unsealed(Unsealed::Forged))? {
-                    State::Parked { id } => {
-                        let mut going = self.0.parked.take(session.identity.key, id).map_err(gone)?;
+                    State::Parked { id, round } => {
+                        let taken = self.0.parked.take(id, session.identity.key, round);
+                        let mut going = taken.map_err(gone)?;
                         going.take(responses.unwrap_or_default());
                         let token = params::progress_token(&params).ok().flatten().map(|(token, _)| token);
                         return Ok(Turn::resume(self, going, request.id(), bound, token));
                     }
                     State::Upstreams(state) => rewritten(&request, &[(at, state.as_bytes())]),
                     State::Again => {
-                        let edits = shape::without_answers(&params);
+                        let edits = input::answered(&params, None, None);
                         let edits: Vec<_> = edits.iter().map(|(at, text)| (at.clone(), &text[..])).collect();
                         rewritten(&request, &edits)
                     }
@@ -184,8 +176,13 @@ fn rewritten(request: &Request, edits: &[(std::ops::Range<usize>, &[u8])]) -> Re
 
 fn unsealed(why: Unsealed) -> Failure {
     let (reason, message) = match why {
-        Unsealed::Forged => ("request_state", "`params.requestState` is none that this client got here for this request"),
-        Unsealed::Expired => ("request_state_expired", "`params.requestState` is too old: nobody waits for the answer any more"),
+        Unsealed::Forged => {
+            ("request_state", "`params.requestState` is none that this client got here for this request")
+        }
+        Unsealed::Expired => (
+            "request_state_expired",
+            "`params.requestState` is too old: nobody waits for the answer any more",
+        ),
     };
     let mut failure = Failure::invalid_params(message);
     failure.reason = reason;
@@ -193,17 +190,14 @@ fn unsealed(why: Unsealed) -> Failure {
 }
 
 fn gone(_: Gone) -> Failure {
-    let mut failure =
-        Failure::invalid_params("`params.requestState` was used already, or its call is over");
+    let mut failure = Failure::invalid_params("`params.requestState` was used already, or its call is over");
     failure.reason = "request_state_used";
     failure.hint("send the request again without `requestState` and `inputResponses`")
 }
 
 /// The response to a request that is refused.
 pub(super) fn refuse(failure: &Failure, id: &Raw) -> Response {
-    let error = failure.object();
-    let status = failure.status.unwrap_or_else(|| stateless_status(&error));
-    reply::bytes(status, Answer::error(id, &error).bytes().clone())
+    reply::bytes(failure.stateless_status(), Answer::error(id, &failure.object()).bytes().clone())
 }
 
 /// Plain JSON if the end comes soon and alone, else an event stream. Dropped, it takes the request back.

@@ -7,10 +7,11 @@ use crate::{
     protocol::{
         ask::Ask,
         call::{Answering, Detached, Event, Events},
+        input,
         seal::State,
         shape::{self, Kind},
     },
-    session::table::Session,
+    session::{parked::Ticket, table::Session},
     wire::{
         error::{Failure, stateless_status},
         message::{Answer, Notice},
@@ -36,6 +37,8 @@ pub(super) struct Going {
     questions: Vec<(String, Ask)>,
     /// How many questions there were so far.
     asked: usize,
+    /// How the client finds it again.
+    ticket: Option<Ticket>,
     is_detached: bool,
     _cancel: Option<DropGuard>,
 }
@@ -80,6 +83,16 @@ impl Going {
     /// Whose it is.
     pub(super) fn key(&self) -> KeyId {
         self.session.identity.key
+    }
+
+    /// The client's name, for logs.
+    pub(super) fn client(&self) -> &str {
+        self.session.client()
+    }
+
+    /// The key's name, for logs.
+    pub(super) fn name(&self) -> &str {
+        &self.session.identity.name
     }
 
     /// How many bytes its questions have.
@@ -139,6 +152,7 @@ impl Turn {
             notices,
             questions: Vec::new(),
             asked: 0,
+            ticket: None,
             is_detached: false,
             _cancel: cancel.map(CancellationToken::drop_guard),
         };
@@ -212,14 +226,20 @@ impl Turn {
             self.going = Some(going);
             return;
         }
-        let requests: Vec<_> =
-            going.questions.iter().map(|(key, ask)| (key.clone(), ask.request.method.clone(), asked(ask))).collect();
+        let requests: Vec<_> = going
+            .questions
+            .iter()
+            .map(|(key, ask)| (key.clone(), ask.request.method.clone(), asked(ask)))
+            .collect();
         let (key, bytes, inner) = (going.key(), going.bytes(), &self.front.0);
         let limits = inner.sessions.settings();
-        let step = match inner.parked.park(key, bytes, limits.park_for, going) {
-            Ok(id) => {
-                let state = inner.seal.seal(&State::Parked { id }.to_bytes(), &self.bound, Some(limits.park_for));
-                let result = shape::input_required_result(&requests, Some(&state));
+        let ticket = going.ticket.map_or_else(Ticket::new, Ticket::next);
+        going.ticket = Some(ticket);
+        let step = match inner.parked.put_back(ticket, key, bytes, limits.park_for, going) {
+            Ok(Ticket { id, round }) => {
+                let state = State::Parked { id, round }.to_bytes();
+                let state = inner.seal.seal(&state, &self.bound, Some(limits.park_for));
+                let result = input::input_required_result(&requests, Some(&state));
                 let answer = Answer::result(&self.id, &result);
                 Step::Last(StatusCode::OK, answer.bytes().clone())
             }
@@ -257,17 +277,20 @@ impl Turn {
             if let Some(step) = self.addresses(going, &payload) {
                 return step;
             }
-            let answer = answer.rewrite(&shape::not_found_stateless(&payload));
-            return Step::Last(stateless_status(&answer.payload()), answer.bytes().clone());
+            let answer = match shape::not_found_stateless(&payload) {
+                Some(edit) => answer.rewrite(&[edit]),
+                None => answer,
+            };
+            return Step::Last(status(&answer.payload()), answer.bytes().clone());
         }
         let answer = match shape::kind(&payload) {
-            Kind::InputRequired => match shape::input_required(&payload) {
+            Kind::InputRequired => match input::input_required(&payload) {
                 Ok(required) => match required.state {
                     Some((state, at)) => {
                         // What an upstream keeps with a client is for nobody but this client.
                         let content = State::Upstreams(state).to_bytes();
                         let sealed = Raw::of(&self.front.0.seal.seal(&content, &self.bound, None));
-                        answer.rewrite(&[(at, sealed.into_bytes())])
+                        answer.rewrite(&[(at, sealed)])
                     }
                     None => answer,
                 },
@@ -286,32 +309,30 @@ impl Turn {
 
     /// What the handshake era says with error -32042: addresses that have to be opened before the request is sent again.
     fn addresses(&self, going: &Going, error: &Raw) -> Option<Step> {
-        let requests = shape::url_elicitations(error)?;
-        let can_ask =
-            matches!(going.method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead);
+        let requests = input::url_elicitations(error)?;
+        let can_ask = matches!(going.method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead);
         let offers_urls = going.session.inbox.hello().is_some_and(|(hello, _)| hello.offers.urls);
         if !(can_ask && offers_urls) {
             // This era knows no such error.
-            let said = Part::of(error).member("message").and_then(Part::string).unwrap_or_default().into_owned();
+            let said =
+                Part::of(error).member("message").and_then(Part::string).unwrap_or_default().into_owned();
             let addresses: Vec<_> = requests
                 .iter()
                 .filter_map(|(_, _, params)| Some(params::text(params.as_ref()?, "url").ok()?.0.into_owned()))
                 .collect();
             let failure = Failure::exhausted("address", said).status(StatusCode::OK);
-            return Some(self.refusal(&failure.hint(format!(
-                "open in a browser, and then try again: {}",
-                addresses.join(", ")
-            ))));
+            return Some(self.refusal(
+                &failure.hint(format!("open in a browser, and then try again: {}", addresses.join(", "))),
+            ));
         }
         let state = self.front.0.seal.seal(&State::Again.to_bytes(), &self.bound, None);
-        let result = shape::input_required_result(&requests, Some(&state));
+        let result = input::input_required_result(&requests, Some(&state));
         Some(Step::Last(StatusCode::OK, Answer::result(&self.id, &result).bytes().clone()))
     }
 
     fn refusal(&self, failure: &Failure) -> Step {
         let error = failure.object();
-        let status = failure.status.unwrap_or_else(|| stateless_status(&error));
-        Step::Last(status, Answer::error(&self.id, &error).bytes().clone())
+        Step::Last(failure.stateless_status(), Answer::error(&self.id, &error).bytes().clone())
     }
 
     /// A notice as it goes with this request, if it does.
@@ -339,8 +360,14 @@ impl Turn {
     }
 }
 
+/// The status of a body that holds nothing but this error.
+fn status(error: &Raw) -> StatusCode {
+    let code = Part::of(error).member("code").and_then(|code| code.text().parse().ok());
+    code.map_or(StatusCode::OK, stateless_status)
+}
+
 /// The parameters of a question as this era has them: nothing names it but its key.
 fn asked(ask: &Ask) -> Option<Raw> {
     let params = ask.request.params()?;
-    Some(shape::question(&params))
+    Some(input::elicitation_for_stateless(&params).unwrap_or(params))
 }

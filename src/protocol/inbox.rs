@@ -125,7 +125,9 @@ impl Inbox {
                     None => {}
                 },
                 Method::TaskNotice => self.listens.task(notice),
-                _ => tracing::debug!(alias, method = %notice.method, "a notice belongs to no call of a client, and no client listens to such"),
+                _ => {
+                    tracing::debug!(alias, method = %notice.method, "a notice belongs to no call of a client, and no client listens to such")
+                }
             };
         }
         if !self.stream.push(self.adapt(alias, notice)) {

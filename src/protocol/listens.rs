@@ -2,7 +2,7 @@
 //! (2026-07-28, basic/patterns/subscriptions, SEP-2575).
 
 use crate::{
-    protocol::{links::covers, stream::Stream},
+    protocol::{links::covers, stateless::SUBSCRIPTION_ID, stream::Stream},
     wire::{
         message::{Answer, Notice, excerpt},
         method::Method,
@@ -15,9 +15,6 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The member of `_meta` that says which request a message on a stream belongs to.
-pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// What a client wants to hear of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -227,7 +224,8 @@ impl Listen {
         };
         let meta = Part::of(&params).member("_meta").filter(|meta| meta.text().starts_with('{'));
         let Some(meta) = meta else {
-            return notice.rewrite(&[(0..1, first(&format!(r#""_meta":{{{tag}}}"#), params.as_str()).as_bytes())]);
+            return notice
+                .rewrite(&[(0..1, first(&format!(r#""_meta":{{{tag}}}"#), params.as_str()).as_bytes())]);
         };
         match meta.member(SUBSCRIPTION_ID) {
             Some(other) => notice.rewrite(&[(other.at(), self.id.as_bytes())]),
@@ -269,7 +267,9 @@ mod tests {
         assert_eq!(filter.written(), json!({"toolsListChanged": true, "resourceSubscriptions": ["x://a"]}));
         let (one, other) = (stream(), stream());
         let first = listens.add(&Raw::of("7"), filter, one.clone()).expect("room");
-        listens.add(&Raw::of(&7), Filter { prompts: true, ..Filter::default() }, other.clone()).expect("room");
+        listens
+            .add(&Raw::of(&7), Filter { prompts: true, ..Filter::default() }, other.clone())
+            .expect("room");
         listens.changed(&Method::ToolsChanged);
         listens.changed(&Method::ToolsChanged);
         listens.changed(&Method::PromptsChanged);

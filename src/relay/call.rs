@@ -165,7 +165,18 @@ pub(super) fn ready(
     let place = if is_stateless { session.running.begin_any() } else { session.running.begin(&request.id()) };
     let place = place.map_err(no_place)?;
     let (upstream, session, request) = (member.upstream.clone(), session.clone(), request.clone());
-    Ok(Ready { upstream, session, lane, request, about, edits, token, row: None, place, after: After::default() })
+    Ok(Ready {
+        upstream,
+        session,
+        lane,
+        request,
+        about,
+        edits,
+        token,
+        row: None,
+        place,
+        after: After::default(),
+    })
 }
 
 /// Makes a request that was decided, or says why it is not made.
@@ -193,7 +204,7 @@ impl Ready {
             edits: &self.edits,
             token: self.token.clone(),
             level,
-            mirrored: self.row.as_ref().map_or(&[], |row| &row.mirrored),
+            mirrored: &[],
         };
         let (lane, cancel) = (self.lane, &self.place.cancel);
         let outcome = match &self.after.subscription {

@@ -25,9 +25,9 @@ impl Relay {
         if let Some(instructions) = instructions {
             result["instructions"] = instructions.into();
         }
-        let hint = self.view(identity, scope).hints();
-        result["ttlMs"] = hint.ttl_ms().into();
-        result["cacheScope"] = self.cache_scope(hint.is_public).into();
+
+        result["ttlMs"] = 0.into();
+        result["cacheScope"] = self.cache_scope(false).into();
         let text = Raw::of(&result);
         // The server's own words about itself are passed on as they are.
         let info = self.server_info(scope).unwrap_or_else(handshake::own_info);
@@ -39,11 +39,12 @@ impl Relay {
     /// Who answers on an endpoint: where there is one upstream, that one.
     pub fn server_info(&self, scope: &Scope) -> Option<Raw> {
         match scope {
-            Scope::One(alias) => {
-                Some(self.member(alias)?.upstream.offer().map_or_else(handshake::own_info, |offer| {
-                    offer.welcome.server_info.clone()
-                }))
-            }
+            Scope::One(alias) => Some(
+                self.member(alias)?
+                    .upstream
+                    .offer()
+                    .map_or_else(handshake::own_info, |offer| offer.welcome.server_info.clone()),
+            ),
             Scope::All | Scope::Some(_) => Some(handshake::own_info()),
         }
     }

@@ -28,12 +28,19 @@ const LONGEST: usize = 8 * 1024;
 
 impl Relay {
     /// What of a filter can be listened to here; upstreams agreed to the subscriptions in it.
-    pub async fn listen(&self, lane: Lane, session: &Arc<Session>, subscriber: u64, filter: Filter) -> Filter {
+    pub async fn listen(
+        &self,
+        lane: Lane,
+        session: &Arc<Session>,
+        subscriber: u64,
+        filter: Filter,
+    ) -> Filter {
         let view = self.view_for(session);
         let has = |kind: Kind| {
-            view.aliases().iter().filter_map(|alias| self.member(alias)).any(|member| {
-                member.upstream.offer().is_none_or(|offer| offer.has(kind.capability()))
-            })
+            view.aliases()
+                .iter()
+                .filter_map(|alias| self.member(alias))
+                .any(|member| member.upstream.offer().is_none_or(|offer| offer.has(kind.capability())))
         };
         let caller = Caller { subscriber, ..caller(session) };
         let subscribe = |uri: String| {
@@ -66,7 +73,9 @@ impl Relay {
         }
         let view = self.view_for(session);
         let Ok((alias, native)) = self.whose(session, &view, uri) else { return false };
-        let Some(member) = self.member(&alias).filter(|_| view.aliases().contains(&alias)) else { return false };
+        let Some(member) = self.member(&alias).filter(|_| view.aliases().contains(&alias)) else {
+            return false;
+        };
         if native != uri {
             session.inbox.rename(alias.as_str(), &native, uri);
         }
@@ -76,7 +85,8 @@ impl Relay {
         // What comes with it waits for nobody, and ends with it.
         let (notices, _unheard) = mpsc::channel(NOTICES);
         let (most, cancel) = (session.limits.max_subscriptions, CancellationToken::new());
-        let agreed = member.upstream.subscribe(lane, caller, outbound, (&native, most), notices, &cancel).await;
+        let agreed =
+            member.upstream.subscribe(lane, caller, outbound, (&native, most), notices, &cancel).await;
         matches!(agreed, Ok(Some(answer)) if !answer.is_error)
     }
 }

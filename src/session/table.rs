@@ -10,9 +10,7 @@ use crate::{
         stream::{Bounds, Stream},
         version::Version,
     },
-    session::{
-        known::Known, own::Own, replay::Replay, running::Running, settings::Settings, visit::Visitor,
-    },
+    session::{known::Known, own::Own, replay::Replay, running::Running, settings::Settings, visit::Visitor},
 };
 use dashmap::DashMap;
 use std::{

@@ -43,8 +43,7 @@ impl Table {
         if let Some(session) = self.visited(&visitor) {
             return Ok(session);
         }
-        let endpoint =
-            Endpoint { transport: Transport::Stateless, path: path.clone(), scope: scope.clone() };
+        let endpoint = Endpoint { transport: Transport::Stateless, path: path.clone(), scope: scope.clone() };
         let session = self.open_for(identity.clone(), endpoint, Some(visitor))?;
         session.inbox.introduce(hello, Version::STATELESS);
         tracing::info!(client = session.client(), key = identity.name, "a client of the stateless era came");

@@ -10,7 +10,6 @@ use crate::{
         Caller, Inner, Upstream,
         affinity::{Affinity, Lease},
         fault::Fault,
-        link::Link,
         rounds::{Next, Rounds},
         sink::Sink,
     },
@@ -19,6 +18,7 @@ use crate::{
         method::Method,
         params,
         raw::Raw,
+        splice::Edit,
     },
 };
 use bytes::Bytes;
@@ -97,7 +97,9 @@ impl Upstream {
         };
         let mut rounds = Rounds::default();
         loop {
-            let Some((answer, is_stateless)) = calling.send(&outbound, &rounds).await? else { return Ok(None) };
+            let Some((answer, is_stateless)) = calling.send(&outbound, &rounds).await? else {
+                return Ok(None);
+            };
             if !is_stateless {
                 return Ok(Some(answer));
             }
@@ -115,8 +117,9 @@ impl Inner {
     fn sink(&self, caller: &Caller, outbound: &Outbound<'_>, notices: mpsc::Sender<Event>) -> Sink {
         let is_own = matches!(self.affinity(caller), Affinity::Session(_));
         // Where upstreams are merged, clients were offered what one of them declares.
-        let offered =
-            || !caller.inbox.is_merged() || self.offer.load().as_ref().is_some_and(|offer| offer.has("logging"));
+        let offered = || {
+            !caller.inbox.is_merged() || self.offer.load().as_ref().is_some_and(|offer| offer.has("logging"))
+        };
         let (logs, level) = if caller.inbox.is_stateless() {
             (outbound.level.is_some(), outbound.level)
         } else {
@@ -224,7 +227,7 @@ impl Calling<'_> {
 
 impl Outbound<'_> {
     /// The bytes to send: our id, the native name, our progress token; every other byte as the client wrote it.
-    pub(in crate::upstream) fn body(&self, id: u64, more: &[(Range<usize>, Bytes)]) -> Bytes {
+    pub(in crate::upstream) fn body(&self, id: u64, more: &[Edit]) -> Bytes {
         let id = id.to_string();
         let mut edits: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(self.edits.len() + 1 + more.len());
         edits.extend(self.edits.iter().map(|(at, text)| (at.clone(), text.as_bytes())));
@@ -243,8 +246,11 @@ impl Outbound<'_> {
             Some((_, native)) => serde_json::from_str::<String>(native.as_str()).ok(),
             None => params::text(params.as_ref()?, key).ok().map(|(name, _)| name.into_owned()),
         });
-        let arguments = if self.mirrored.is_empty() { None } else { params.as_ref().and_then(params::arguments) };
-        headers::of(method, name.as_deref(), self.mirrored, arguments.as_ref())
+        let arguments =
+            if self.mirrored.is_empty() { None } else { params.as_ref().and_then(params::arguments) };
+        let mut all = headers::standard(method, name.as_deref());
+        all.extend(headers::values(self.mirrored, arguments.as_ref()));
+        all
     }
 }
 

@@ -36,39 +36,23 @@ mod words;
 
 use crate::{
     catalog::{listing::Listing, name::Alias, settings::NameRules},
-    protocol::{
-        call::{Event, Lane},
-        handshake::Welcome,
-    },
+    protocol::{call::Lane, handshake::Welcome},
     upstream::{
-        affinity::{Affinity, Lease, Sessions},
+        affinity::{Affinity, Sessions},
         audience::{Audience, Elicitations},
         link::Link,
         open::Opening,
         settings::{SessionMode, Settings, Target, Transport},
         signals::Signals,
-        sink::Sink,
         subscriptions::Subscriptions,
-    },
-    wire::{
-        message::{Answer, Request},
-        raw::Raw,
     },
 };
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use std::{
-    ops::Range,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

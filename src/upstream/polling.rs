@@ -1,10 +1,7 @@
 //! Waits for a task of an upstream (SEP-2663) inside the call that made it, for a client that cannot.
 
 use crate::{
-    protocol::{
-        call::Event,
-        shape::{self, Kind},
-    },
+    protocol::{call::Event, input, shape},
     upstream::{
         call::{Calling, Outbound},
         fault::Fault,
@@ -18,7 +15,6 @@ use crate::{
         raw::Raw,
     },
 };
-use serde_json::json;
 use std::{collections::HashSet, time::Duration};
 use tokio::time::{sleep, sleep_until};
 
@@ -53,7 +49,7 @@ pub(in crate::upstream) async fn wait(
                 return Err(calling.overdue());
             }
         }
-        let Some(answer) = send(calling, &Method::TasksGet, &json!({"taskId": id})).await? else {
+        let Some(answer) = send(calling, &Method::TasksGet, &named(&id)).await? else {
             cancel(calling, &id).await;
             return Ok(None);
         };
@@ -70,19 +66,24 @@ pub(in crate::upstream) async fn wait(
                 return Ok(Some(answer.rewrite(&edits)));
             }
             ("failed", _, Some(error)) => return Ok(Some(Answer::error(&request.id(), &error.copy()))),
-            ("cancelled", _, _) => return Ok(Some(Answer::error(&request.id(), &cancelled(calling).object()))),
+            ("cancelled", _, _) => {
+                return Ok(Some(Answer::error(&request.id(), &cancelled(calling).object())));
+            }
             ("completed" | "failed", _, _) => {
                 return Err(Fault::NotMcp("a task that is over, and has no outcome".into()));
             }
             ("input_required", _, _) => {
-                let mut required = shape::input_required(&task)
-                    .map_err(|reason| Fault::NotMcp(format!("what a task asks is not as specified: {reason}")))?;
+                let mut required = input::input_required(&task).map_err(|reason| {
+                    Fault::NotMcp(format!("what a task asks is not as specified: {reason}"))
+                })?;
                 // Keys are unique over the lifetime of a task: what was answered is only not looked at yet.
                 required.requests.retain(|(key, ..)| asked.insert(key.clone()));
                 if !required.requests.is_empty() {
                     match ask(calling, required.requests, &mut Vec::new()).await? {
                         Asked::Answered(responses) => {
-                            let params = json!({"taskId": id, "inputResponses": responses});
+                            let params = Raw::spliced(
+                                format!(r#"{{"taskId":{id},"inputResponses":{responses}}}"#).into(),
+                            );
                             send(calling, &Method::TasksUpdate, &params).await?;
                         }
                         Asked::Refused(failure) => {
@@ -104,23 +105,22 @@ pub(in crate::upstream) async fn wait(
             _ => {}
         }
         let message = whole.member("statusMessage").and_then(Part::string).map(|text| text.into_owned());
-        if let (Some(message), Some(token)) = (message.filter(|new| said.as_ref() != Some(new)), &calling.sink.token) {
+        if let (Some(message), Some(token)) =
+            (message.filter(|new| said.as_ref() != Some(new)), &calling.sink.token)
+        {
             steps += 1;
-            let params = json!({"progressToken": token, "progress": steps, "message": message});
-            let notice = Notice::new(&Method::Progress, Some(&Raw::of(&params)));
+            let message = Raw::of(&message);
+            let params = format!(r#"{{"progressToken":{token},"progress":{steps},"message":{message}}}"#);
+            let notice = Notice::new(&Method::Progress, Some(&Raw::spliced(params.into())));
             // A client that reads slowly misses a step, not the result.
             let _ = calling.sink.notices.try_send(Event::Notice(notice.bytes().clone()));
-            said = Some(message);
+            said = Part::of(&message).string().map(|text| text.into_owned());
         }
     }
 }
 
-async fn send(
-    calling: &Calling<'_>,
-    method: &Method,
-    params: &serde_json::Value,
-) -> Result<Option<Answer>, Fault> {
-    let request = Request::new(&Raw::of(&0), method, Some(&Raw::of(params)));
+async fn send(calling: &Calling<'_>, method: &Method, params: &Raw) -> Result<Option<Answer>, Fault> {
+    let request = Request::new(&Raw::of(&0), method, Some(params));
     let outbound = Outbound { request: &request, edits: &[], token: None, level: None, mirrored: &[] };
     let sent = calling.send(&outbound, &Rounds::default()).await?;
     Ok(sent.map(|(answer, _)| answer))
@@ -135,12 +135,20 @@ async fn cancel(calling: &Calling<'_>, id: &Raw) {
         deadline: tokio::time::Instant::now() + POLL,
         ..*calling
     };
-    if let Err(fault) = send(&calling, &Method::TasksCancel, &json!({"taskId": id})).await {
+    if let Err(fault) = send(&calling, &Method::TasksCancel, &named(id)).await {
         tracing::debug!(alias = %calling.inner.alias, %fault, "an upstream was not told that nobody waits for its task");
     }
 }
 
+fn named(id: &Raw) -> Raw {
+    Raw::spliced(format!(r#"{{"taskId":{id}}}"#).into())
+}
+
 fn cancelled(calling: &Calling<'_>) -> Failure {
     let alias = calling.inner.alias.as_str();
-    Failure::upstream(alias, "task_cancelled", format!("upstream `{alias}` cancelled the task that it made of this call"))
+    Failure::upstream(
+        alias,
+        "task_cancelled",
+        format!("upstream `{alias}` cancelled the task that it made of this call"),
+    )
 }

@@ -6,7 +6,8 @@ use crate::{
         ask::{Ask, Refusal},
         call::Event,
         handshake::Offers,
-        shape::{self, InputRequired, Kind},
+        input::{self, InputRequired, Question},
+        shape::{self, Kind},
         stateless::{self, Introduction},
     },
     upstream::{
@@ -18,7 +19,7 @@ use crate::{
     },
     wire::{
         error::{Failure, INVALID_PARAMS, MISSING_CAPABILITY},
-        message::{Answer, Notice, Request},
+        message::{Answer, Notice, Request, excerpt},
         method::Method,
         params,
         part::Part,
@@ -105,9 +106,10 @@ impl Rounds {
 
     fn equipped(&self, outbound: &Outbound<'_>, id: u64, link: &Link, caller: &Caller) -> Bytes {
         let nothing = Raw::of(&json!({}));
-        let (capabilities, client_info) = caller.inbox.hello().map_or((nothing.clone(), nothing), |(hello, _)| {
-            (hello.capabilities.clone(), hello.client_info.clone())
-        });
+        let (capabilities, client_info) =
+            caller.inbox.hello().map_or((nothing.clone(), nothing), |(hello, _)| {
+                (hello.capabilities.clone(), hello.client_info.clone())
+            });
         let has_tasks = link
             .welcome
             .capabilities
@@ -118,14 +120,12 @@ impl Rounds {
         let level = has_logging.then(|| caller.inbox.level().unwrap_or(LEVEL));
         let who = Introduction { capabilities: &capabilities, client_info: &client_info, level };
         let Some(params) = outbound.request.params() else {
-            let params = Raw::of(&json!({"_meta": stateless::meta(&who)}));
+            let params = Raw::spliced(format!(r#"{{"_meta":{}}}"#, stateless::meta(&who)).into());
             return Request::new(&Raw::of(&id), &outbound.request.method, Some(&params)).bytes().clone();
         };
         let mut edits = stateless::equip(&params, &who);
-        if let Some(responses) = &self.responses {
-            edits.extend(shape::answered(&params, Some(responses), self.state.as_ref()));
-        } else if let Some(state) = &self.state {
-            edits.extend(shape::answered(&params, None, Some(state)));
+        if self.responses.is_some() || self.state.is_some() {
+            edits.extend(input::answered(&params, self.responses.as_ref(), self.state.as_ref()));
         }
         outbound.body(id, &edits)
     }
@@ -151,7 +151,7 @@ impl Rounds {
             }
             Kind::Task => polling::wait(calling, request, &answer).await.map(Next::Done),
             Kind::InputRequired => {
-                let required = shape::input_required(&payload)
+                let required = input::input_required(&payload)
                     .map_err(|reason| Fault::NotMcp(format!("what it asks is not as specified: {reason}")))?;
                 self.answer(calling, request, required).await
             }
@@ -207,9 +207,8 @@ impl Rounds {
     /// An error in the words of the handshake era, which all fronts understand.
     fn error(&self, calling: &Calling<'_>, request: &Request, answer: Answer) -> Answer {
         let payload = answer.payload();
-        let edits = shape::not_found_plain(&request.method, &payload);
-        if !edits.is_empty() {
-            return answer.rewrite(&edits);
+        if let Some(edit) = shape::not_found_plain(&request.method, &payload) {
+            return answer.rewrite(&[edit]);
         }
         let code = Part::of(&payload).member("code");
         match code {
@@ -227,7 +226,7 @@ impl Rounds {
 /// Puts questions to the client of a call, all at once, and waits for all answers.
 pub(in crate::upstream) async fn ask(
     calling: &Calling<'_>,
-    requests: Vec<(String, Method, Option<Raw>)>,
+    requests: Vec<Question>,
     urls: &mut Vec<String>,
 ) -> Result<Asked, Fault> {
     if requests.len() > MOST_QUESTIONS {
@@ -240,10 +239,11 @@ pub(in crate::upstream) async fn ask(
     for (number, (key, method, params)) in (1_u64..).zip(requests) {
         let address = params.as_ref().and_then(|params| url(&method, params));
         let id = address.is_some().then(|| Uuid::new_v4().simple().to_string());
-        let params = match (&id, params) {
-            (Some(id), Some(params)) => Some(with_id(&params, id)),
-            (_, params) => params,
-        };
+        let named = id
+            .as_ref()
+            .zip(params.as_ref())
+            .and_then(|(id, params)| input::elicitation_for_handshake(params, id));
+        let params = named.or(params);
         let question = Request::new(&Raw::of(&number), &method, params.as_ref());
         match (offers.allow(&question, false), address) {
             (Ok(()), _) => {}
@@ -261,25 +261,25 @@ pub(in crate::upstream) async fn ask(
         () = calling.cancel.cancelled() => return Ok(Asked::Cancelled),
         () = sleep_until(calling.deadline) => return Err(calling.overdue()),
     };
-    let mut responses = String::from("{");
-    for ((key, question), answer) in questions.iter().zip(answers) {
+    let mut responses = Vec::with_capacity(questions.len());
+    for ((key, question), answer) in questions.into_iter().zip(answers) {
         let response = match answer {
             Some(answer) if !answer.is_error => answer.payload(),
             // A person who does not answer is foreseen (elicitation, "Response Actions"); a model or a folder is not.
             _ if question.method == Method::Elicit => Raw::of(&json!({"action": "cancel"})),
             answer => {
+                let mut message =
+                    format!("the client did not answer {} of upstream `{alias}`", question.method);
                 let said = answer.map(|answer| answer.payload());
-                let message = format!("the client did not answer {} of upstream `{alias}`", question.method);
-                let code = said.as_ref().and_then(|said| Part::of(said).member("code")).map(|code| code.text().to_owned());
-                let message = code.map_or(message.clone(), |code| format!("{message}: it said error {code}"));
+                if let Some(code) = said.as_ref().and_then(|said| Part::of(said).member("code")) {
+                    message = format!("{message}: it said error {}", excerpt(code.text()));
+                }
                 return Ok(Asked::Refused(Failure::invalid_request("client_refused", message)));
             }
         };
-        let comma = if responses.len() > 1 { "," } else { "" };
-        responses.push_str(&format!("{comma}{}:{response}", Raw::of(key)));
+        responses.push((key, response));
     }
-    responses.push('}');
-    Ok(Asked::Answered(Raw::spliced(responses.into())))
+    Ok(Asked::Answered(input::responses(&responses)))
 }
 
 /// Puts one question to the client; `None` if it does not answer.
@@ -302,7 +302,8 @@ async fn put(calling: &Calling<'_>, question: &Request, withdrawn: &Cancellation
 fn address(request: &Request, text: &str) -> Answer {
     let id = request.id();
     if request.method != Method::ToolsCall {
-        let failure = Failure::invalid_request("address", text).hint("open the address in a browser, and try again");
+        let failure =
+            Failure::invalid_request("address", text).hint("open the address in a browser, and try again");
         return Answer::error(&id, &failure.object());
     }
     let result = json!({"content": [{"type": "text", "text": text}], "isError": true});
@@ -317,13 +318,6 @@ fn url(method: &Method, params: &Raw) -> Option<String> {
     }
     let (message, url) = (text("message").unwrap_or_default(), text("url")?);
     Some(format!("{message}\n\nThis has to be done in a browser: open {url} and then try again."))
-}
-
-/// The handshake era names each elicitation by URL.
-fn with_id(params: &Raw, id: &str) -> Raw {
-    let mut members: serde_json::Map<String, Value> = serde_json::from_str(params.as_str()).unwrap_or_default();
-    members.insert("elicitationId".into(), id.into());
-    Raw::of(&members)
 }
 
 fn with_tasks(capabilities: &Raw) -> Raw {

@@ -43,8 +43,9 @@ impl Subscriptions {
         let uris = all.entry(affinity).or_default();
         let is_new =
             uris.get(uri).is_none_or(|subscribers| !subscribers.callers.contains_key(&caller.subscriber));
-        let own =
-            || uris.values().filter(|subscribers| subscribers.callers.contains_key(&caller.subscriber)).count();
+        let own = || {
+            uris.values().filter(|subscribers| subscribers.callers.contains_key(&caller.subscriber)).count()
+        };
         // Counting is for sessions that many share; an own one knows by its size.
         let count = if matches!(affinity, Affinity::Session(_)) { uris.len() } else { own() };
         if is_new && count >= most {
