@@ -5,9 +5,13 @@
 pub mod ask;
 pub mod call;
 pub mod handshake;
+pub mod headers;
 pub mod inbox;
+pub mod input;
 pub mod level;
 pub mod links;
 pub mod pattern;
+pub mod shape;
+pub mod stateless;
 pub mod stream;
 pub mod version;
