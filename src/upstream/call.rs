@@ -248,7 +248,7 @@ impl Outbound<'_> {
         });
         let arguments =
             if self.mirrored.is_empty() { None } else { params.as_ref().and_then(params::arguments) };
-        let mut all = headers::standard(method, name.as_deref());
+        let mut all = headers::of_named(method, name.as_deref());
         all.extend(headers::values(self.mirrored, arguments.as_ref()));
         all
     }
