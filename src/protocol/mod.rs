@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod call;
+pub mod discovery;
 pub mod handshake;
 pub mod inbox;
 pub mod level;

@@ -3,8 +3,13 @@
 use crate::{
     protocol::{call::Lane, handshake::Hello, version::Version},
     upstream::{
-        Caller, Inner, NOTICE, Offer, affinity::Affinity, audience::Audience, fault::Fault, link::Link,
-        open::Opening, words,
+        Caller, Inner, NOTICE, Offer,
+        affinity::Affinity,
+        audience::Audience,
+        fault::Fault,
+        link::Link,
+        open::{Opening, Purpose},
+        words,
     },
     wire::{message::Request, method::Method, raw::Raw},
 };
@@ -30,7 +35,7 @@ impl Inner {
     ) -> Result<Link, Fault> {
         let audience = self.audience(affinity, Some(caller));
         let client = if audience.is_own() { caller.inbox.hello() } else { None };
-        let link = self.open(lane, &audience, client, true).await?;
+        let link = self.open(lane, &audience, client, Purpose::Calls).await?;
         let level = if audience.is_own() { caller.inbox.level() } else { self.shared_level() };
         self.prepare(lane, &link, affinity, level).await;
         link.begin();
@@ -94,11 +99,13 @@ impl Inner {
         lane: Lane,
         audience: &Audience,
         client: Option<(&Hello, Version)>,
-        is_for_calls: bool,
+        purpose: Purpose,
     ) -> Result<Link, Fault> {
         let known = self.offer.load().as_ref().map(|offer| offer.transport);
         let (net, settings) = (&self.net, &self.settings);
-        let link = Opening { net, lane, settings, known, client, audience, is_for_calls }.open().await?;
+        let (memory, ids) = (&self.memory, &self.ids);
+        let opening = Opening { net, lane, settings, known, memory, ids, client, audience, purpose };
+        let link = opening.open().await?;
         if known.is_none() {
             self.offer.store(Some(Arc::new(Offer::of(&link))));
         }

@@ -7,7 +7,9 @@ mod affinity;
 mod audience;
 mod calls;
 mod desk;
+mod era;
 mod fault;
+mod hearing;
 mod http;
 mod inner;
 mod keeper;
@@ -40,8 +42,9 @@ use crate::{
     upstream::{
         affinity::{Affinity, Lease, Sessions},
         audience::{Audience, Elicitations},
+        era::Memory,
         link::Link,
-        open::Opening,
+        open::{Opening, Purpose},
         settings::{SessionMode, Settings, Target, Transport},
         signals::Signals,
         sink::Sink,
@@ -91,7 +94,9 @@ struct Inner {
     elicitations: Arc<Elicitations>,
     /// The most verbose level that a caller of a shared session asked for.
     level: Mutex<Option<&'static str>>,
-    ids: AtomicU64,
+    ids: Arc<AtomicU64>,
+    /// What is known of its era.
+    memory: Memory,
     /// What the last handshake told; survives the connection.
     offer: ArcSwapOption<Offer>,
     status: watch::Sender<Status>,
@@ -187,7 +192,8 @@ impl Upstream {
             subscriptions,
             elicitations: Arc::default(),
             level: Mutex::default(),
-            ids: AtomicU64::new(first_id()),
+            ids: Arc::new(AtomicU64::new(first_id())),
+            memory: Memory::default(),
             offer: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             changed,
@@ -351,17 +357,20 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let alias =
         Alias::parse("probe", &NameRules::default()).map_err(|error| Fault::Handshake(error.to_string()))?;
     let audience = Audience::nobody(alias);
+    let (memory, ids) = (Memory::default(), Arc::new(AtomicU64::new(first_id())));
     let opening = Opening {
         net: &net,
         lane,
         settings,
         known: None,
+        memory: &memory,
+        ids: &ids,
         client: None,
         audience: &audience,
-        is_for_calls: false,
+        purpose: Purpose::Look,
     };
     let link = opening.open().await?;
-    let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id()), None).await;
+    let listing = lists::read(&link, lane, settings, &ids, None).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
     Ok((offer, listing?.0))

@@ -2,7 +2,7 @@
 
 use crate::{
     protocol::call::Lane,
-    upstream::{Inner, Offer, State, affinity::Affinity, fault::Fault, link::Link, lists},
+    upstream::{Inner, Offer, State, affinity::Affinity, fault::Fault, link::Link, lists, open::Purpose},
     wire::{message::Request, method::Method, raw::Raw},
 };
 use std::{
@@ -85,7 +85,7 @@ impl Supervisor {
     async fn connect(&mut self) -> Result<Arc<Link>, Fault> {
         let inner = self.inner.clone();
         let audience = inner.audience(Affinity::Shared, None);
-        let link = Arc::new(inner.open(LANE, &audience, None, false).await?);
+        let link = Arc::new(inner.open(LANE, &audience, None, Purpose::Keep).await?);
         inner.offer.store(Some(Arc::new(Offer::of(&link))));
         self.list(&link).await?;
         if inner.is_shared(link.has_session()) {
