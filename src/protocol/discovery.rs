@@ -38,6 +38,12 @@ pub fn judge(answer: &Answer) -> Verdict {
     if answer.is_error { judge_error(&payload) } else { judge_result(&payload) }
 }
 
+/// Whether an answer is an error that only a server of the stateless era makes.
+pub fn is_of_stateless_era(answer: &Answer) -> bool {
+    let code = || Part::of(&answer.payload()).member("code").and_then(|code| code.text().parse().ok());
+    answer.is_error && matches!(code(), Some(HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION))
+}
+
 fn judge_result(result: &Raw) -> Verdict {
     let Ok([kind, versions, capabilities, instructions, meta, info]) = Part::of(result).members([
         "resultType",

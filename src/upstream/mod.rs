@@ -31,6 +31,7 @@ mod stdio;
 mod subscriptions;
 mod supervisor;
 mod tell;
+mod watching;
 mod words;
 
 use crate::{
@@ -244,7 +245,7 @@ impl Upstream {
     /// Whether each client session has a session with it for itself.
     pub fn has_own_sessions(&self) -> bool {
         let has_session = self.0.offer.load().as_ref().is_none_or(|offer| offer.has_session);
-        let mode = self.0.settings.session;
+        let mode = self.0.session_mode();
         !Affinity::is_shared(mode, has_session) && mode != SessionMode::Key
     }
 

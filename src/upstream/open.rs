@@ -78,8 +78,9 @@ pub(crate) enum Purpose {
 }
 
 /// Why an upstream was not found to be of the stateless era.
-struct Not {
-    fault: Fault,
+pub(crate) struct Not {
+    /// What went wrong.
+    pub(crate) fault: Fault,
     /// Whether `initialize` would fare no better.
     is_final: bool,
 }
@@ -318,7 +319,8 @@ fn ended_it(fault: &Fault) -> bool {
     matches!(fault, Fault::Closed(_) | Fault::SessionGone)
 }
 
-fn read_discovery(answer: &Answer, show: impl Fn(&[u8]) -> String) -> Result<Welcome, Not> {
+/// What an answer to `server/discover` tells.
+pub(crate) fn read_discovery(answer: &Answer, show: impl Fn(&[u8]) -> String) -> Result<Welcome, Not> {
     match discovery::judge(answer) {
         Verdict::Stateless(welcome) => Ok(*welcome),
         Verdict::Refused(said) => Err(Not { fault: Fault::Handshake(show(said.as_bytes())), is_final: true }),
