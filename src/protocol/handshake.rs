@@ -85,30 +85,25 @@ pub fn read_hello(params: Option<&Raw>) -> Result<Hello, String> {
             found(&read.protocol_version)
         ));
     };
+    // The schema requires both; what is absent harms nobody, what has another type would.
     let object = |path: &str, value: Option<&RawValue>| match value.map(RawValue::get) {
-        // The schema requires both; what is absent harms nobody, what has another type would.
         None | Some("null") => Ok(Raw::of(&json!({}))),
-        Some(text) if text.starts_with('{') && text.len() <= MAX_HELLO => Ok(Raw::of(&value)),
-        Some(text) if text.starts_with('{') => {
-            Err(format!("`params.{path}` has {} bytes; {MAX_HELLO} are allowed", text.len()))
-        }
-        Some(text) => Err(format!("`params.{path}` must be an object; found {}", excerpt(text))),
+        Some(text) => part(path, text),
     };
-    let capabilities = object("capabilities", read.capabilities)?;
-    let client_info = object("clientInfo", read.client_info)?;
-    // Part by part: what cannot be read of one, such as a number beyond all bounds, must not cost the others.
-    let info = |key: &str| Part::of(&client_info).member(key).and_then(Part::string);
-    let text = |key: &str| excerpt(&info(key).unwrap_or("?".into()));
-    let client = format!("{} {}", text("name"), text("version"));
-    // Upstreams may insist on what the schema requires.
-    let is_whole = ["name", "version"].into_iter().all(|key| info(key).is_some());
-    let client_info = if is_whole {
-        client_info
-    } else {
-        Raw::of(&json!({"name": text("name"), "version": text("version")}))
-    };
-    let offers = Offers::of(&capabilities);
-    Ok(Hello { requested, client, capabilities, client_info, offers })
+    let capabilities = object("params.capabilities", read.capabilities)?;
+    let client_info = object("params.clientInfo", read.client_info)?;
+    Ok(Hello::new(requested, capabilities, client_info))
+}
+
+/// An object that a client says of itself, copied and bounded; the text says what was wrong.
+pub(super) fn part(path: &str, text: &str) -> Result<Raw, String> {
+    if !text.starts_with('{') {
+        return Err(format!("`{path}` must be an object; found {}", excerpt(text)));
+    }
+    if text.len() > MAX_HELLO {
+        return Err(format!("`{path}` has {} bytes; {MAX_HELLO} are allowed", text.len()));
+    }
+    Ok(Raw::spliced(text.to_owned().into()))
 }
 
 fn found(value: &Value) -> String {
@@ -228,6 +223,27 @@ pub fn own_welcome(version: Version, upstream: &Welcome, replaced: &[(&str, Valu
 /// The capabilities that have lists: the gateway reads them again and again, and tells of changes whether or not the
 /// upstream does.
 pub const LISTED: [&str; 3] = ["tools", "prompts", "resources"];
+
+// === impl Hello ===
+
+impl Hello {
+    /// What a client says of itself, read; both are objects.
+    pub(super) fn new(requested: String, capabilities: Raw, client_info: Raw) -> Self {
+        // Part by part: what cannot be read of one, such as a number beyond all bounds, must not cost the others.
+        let info = |key: &str| Part::of(&client_info).member(key).and_then(Part::string);
+        let text = |key: &str| excerpt(&info(key).unwrap_or("?".into()));
+        let client = format!("{} {}", text("name"), text("version"));
+        // Upstreams may insist on what the schema requires.
+        let is_whole = ["name", "version"].into_iter().all(|key| info(key).is_some());
+        let client_info = if is_whole {
+            client_info
+        } else {
+            Raw::of(&json!({"name": text("name"), "version": text("version")}))
+        };
+        let offers = Offers::of(&capabilities);
+        Self { requested, client, capabilities, client_info, offers }
+    }
+}
 
 // === impl Offers ===
 

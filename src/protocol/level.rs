@@ -14,13 +14,21 @@ struct SetLevel {
 
 /// The level of a `logging/setLevel`; the text says what was wrong.
 pub fn read(params: Option<&Raw>) -> Result<&'static str, String> {
-    let expected = || format!("`params.level` must be one of {}", LEVELS.join(", "));
-    let Some(params) = params else { return Err(format!("{}; found nothing", expected())) };
+    let Some(params) = params else { return Err(refused("params.level", "nothing")) };
     let read: SetLevel = serde_json::from_str(params.as_str()).map_err(|error| error.to_string())?;
-    let known = read.level.as_str().and_then(|level| LEVELS.into_iter().find(|known| *known == level));
-    known.ok_or_else(|| {
-        format!("{}; found {}", expected(), crate::wire::message::excerpt(&read.level.to_string()))
-    })
+    let known = read.level.as_str().and_then(known);
+    known.ok_or_else(|| refused("params.level", &read.level.to_string()))
+}
+
+/// The level of this name.
+pub fn known(name: &str) -> Option<&'static str> {
+    LEVELS.into_iter().find(|known| *known == name)
+}
+
+/// What to say when a level stands at `path` that is none.
+pub fn refused(path: &str, found: &str) -> String {
+    let found = crate::wire::message::excerpt(found);
+    format!("`{path}` must be one of {}; found {found}", LEVELS.join(", "))
 }
 
 /// Whether a `notifications/message` is at least as severe as `level`; one whose level is not known is.

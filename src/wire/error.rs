@@ -55,12 +55,25 @@ pub struct Failure {
     pub retryable: bool,
     /// What to do about it.
     pub hint: Option<String>,
+    /// What the protocol itself wants in `data` with this code.
+    pub data: Map<String, Value>,
     /// The HTTP status, where it is not the one of the code.
     pub status: Option<StatusCode>,
 }
 
 /// How many characters of a URI are sent back.
 const MOST_SHOWN: usize = 2048;
+
+/// The HTTP status of an error of this code in the stateless era (2026-07-28, transports, "Streamable HTTP").
+pub fn stateless_status(code: i32) -> StatusCode {
+    match code {
+        METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        PARSE_ERROR | INVALID_REQUEST | HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION => {
+            StatusCode::BAD_REQUEST
+        }
+        _ => StatusCode::OK,
+    }
+}
 
 // === impl Failure ===
 
@@ -76,6 +89,7 @@ impl Failure {
             uri: None,
             retryable: false,
             hint: None,
+            data: Map::new(),
             status: None,
         }
     }
@@ -115,6 +129,30 @@ impl Failure {
         let mut failure =
             Self::new(Fault::Client, RESOURCE_NOT_FOUND, "unknown_resource", "Resource not found");
         failure.uri = Some(uri.chars().take(MOST_SHOWN).collect());
+        failure
+    }
+
+    /// The headers do not say what the body says; `header` is the one.
+    pub fn header_mismatch(header: &str, message: impl Into<String>) -> Self {
+        let mut failure = Self::new(Fault::Client, HEADER_MISMATCH, "header_mismatch", message);
+        failure.data.insert("header".into(), header.into());
+        failure
+    }
+
+    /// The client did not declare what is needed; `required` is an object as in `clientCapabilities`.
+    pub fn missing_capability(message: impl Into<String>, required: Value) -> Self {
+        let mut failure = Self::new(Fault::Client, MISSING_CAPABILITY, "missing_capability", message);
+        failure.data.insert("requiredCapabilities".into(), required);
+        failure
+    }
+
+    /// The revision that the request names is not spoken here.
+    pub fn unsupported_version(requested: &str, supported: &[&str]) -> Self {
+        let message = format!("Unsupported protocol version: {}", crate::wire::message::excerpt(requested));
+        let mut failure = Self::new(Fault::Client, UNSUPPORTED_VERSION, "unsupported_version", message);
+        let requested: String = requested.chars().take(MOST_SHOWN).collect();
+        failure.data.insert("supported".into(), supported.into());
+        failure.data.insert("requested".into(), requested.into());
         failure
     }
 
@@ -159,15 +197,20 @@ impl Failure {
     /// A request that was understood is answered with 200 whatever its outcome; 4xx is for what is not a request.
     pub fn http_status(&self) -> StatusCode {
         let by_code = match self.code {
-            PARSE_ERROR | INVALID_REQUEST => StatusCode::BAD_REQUEST,
-            _ => StatusCode::OK,
+            METHOD_NOT_FOUND => StatusCode::OK,
+            code => stateless_status(code),
         };
         self.status.unwrap_or(by_code)
     }
 
+    /// The same in the stateless era, which says by its status what an error is.
+    pub fn stateless_status(&self) -> StatusCode {
+        self.status.unwrap_or_else(|| stateless_status(self.code))
+    }
+
     /// The JSON-RPC error object, with `data: {reason, upstream, retryable, hint}`.
     pub fn object(&self) -> Raw {
-        let mut data = Map::new();
+        let mut data = self.data.clone();
         if let Some(uri) = &self.uri {
             data.insert("uri".into(), uri.as_str().into());
         }

@@ -365,10 +365,10 @@ impl Answer {
 impl Answer {
     /// The message with `edits` (ranges within the payload) made.
     #[must_use]
-    pub fn rewrite(&self, edits: &[(Range<usize>, Raw)]) -> Self {
+    pub fn rewrite<T: AsRef<[u8]>>(&self, edits: &[(Range<usize>, T)]) -> Self {
         let from = self.payload.start;
         let mut all: Vec<(Range<usize>, &[u8])> =
-            edits.iter().map(|(at, text)| (at.start + from..at.end + from, text.as_bytes())).collect();
+            edits.iter().map(|(at, text)| (at.start + from..at.end + from, text.as_ref())).collect();
         let buffer = splice(&self.buffer, &mut all);
         let end = buffer.len() - (self.buffer.len() - self.payload.end);
         // The id moves only if it stands behind the payload.
