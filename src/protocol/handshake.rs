@@ -121,34 +121,37 @@ pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str
     Raw::spliced(text.into())
 }
 
-/// Who the gateway is, to clients and to upstreams.
-pub fn own_info() -> Raw {
-    Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}))
-}
-
-/// What the gateway can pass on to whoever calls.
-pub fn own_capabilities() -> Raw {
-    Raw::of(&json!({
-        "sampling": {"context": {}, "tools": {}},
-        "elicitation": {"form": {}, "url": {}},
-        "roots": {"listChanged": true},
-    }))
-}
-
 /// The parameters of `initialize` to an upstream: for one client with what that client is and offers, or for all with
 /// everything that can be passed on to whoever calls.
 pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
-    let (version, capabilities, info) = match client {
+    let (version, capabilities, client_info) = match client {
         // Whatever era the client is of, this upstream is of the handshake era.
-        Some((hello, version)) => {
-            (version.min(Version::LATEST), hello.capabilities.clone(), hello.client_info.clone())
+        Some((hello, version)) => (version.min(Version::LATEST), hello.capabilities.clone(), hello.client_info.clone()),
+        None => {
+            let mut capabilities = offered();
+            capabilities["roots"] = json!({"listChanged": true});
+            (Version::LATEST, Raw::of(&capabilities), info())
         }
-        None => (Version::LATEST, own_capabilities(), own_info()),
     };
     let version = Raw::of(version.as_str());
-    let text =
-        format!(r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{info}}}"#);
+    let text = format!(
+        r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{client_info}}}"#
+    );
     Raw::spliced(text.into())
+}
+
+/// Everything that can be passed on to whoever calls, as the capabilities of a client that tells of no changes.
+pub fn offered() -> Value {
+    json!({
+        "sampling": {"context": {}, "tools": {}},
+        "elicitation": {"form": {}, "url": {}},
+        "roots": {},
+    })
+}
+
+/// What the gateway says of itself, to clients and to upstreams.
+pub fn info() -> Raw {
+    Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}))
 }
 
 /// Reads an upstream's answer to `initialize`; the text says what was wrong.
@@ -161,8 +164,15 @@ pub fn read_welcome(result: &Raw) -> Result<Welcome, String> {
         return Err(format!("it speaks MCP {found}; this gateway speaks {} with it", Version::names()));
     };
     let server_info = server_info.map_or_else(|| Raw::of(&json!({"name": "?", "version": "?"})), Part::copy);
+    let capabilities = read_capabilities(capabilities)?;
+    let instructions = instructions.and_then(Part::string).map(Cow::into_owned);
+    Ok(Welcome { version, capabilities, server_info, instructions, raw: result.clone() })
+}
+
+/// Reads the capabilities of a server.
+pub(in crate::protocol) fn read_capabilities(part: Option<Part<'_>>) -> Result<Map<String, Value>, String> {
     let mut read = Map::new();
-    if let Some(capabilities) = capabilities {
+    if let Some(capabilities) = part {
         let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(capabilities.text())
             .map_err(|error| format!("its `capabilities` are not as specified: {error}"))?;
         for (name, value) in members {
@@ -171,8 +181,7 @@ pub fn read_welcome(result: &Raw) -> Result<Welcome, String> {
             read.insert(name.into_owned(), value);
         }
     }
-    let instructions = instructions.and_then(Part::string).map(Cow::into_owned);
-    Ok(Welcome { version, capabilities: read, server_info, instructions, raw: result.clone() })
+    Ok(read)
 }
 
 /// An upstream's own answer to `initialize` for a client of an alias's own endpoint: every byte as it was sent, but for the

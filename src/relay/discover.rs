@@ -30,7 +30,7 @@ impl Relay {
         result["cacheScope"] = self.cache_scope(false).into();
         let text = Raw::of(&result);
         // The server's own words about itself are passed on as they are.
-        let info = self.server_info(scope).unwrap_or_else(handshake::own_info);
+        let info = self.server_info(scope).unwrap_or_else(handshake::info);
         let meta = format!(r#","_meta":{{"io.modelcontextprotocol/serverInfo":{info}}}}}"#);
         let text = text.as_str();
         Raw::spliced(format!("{}{meta}", &text[..text.len() - 1]).into())
@@ -43,9 +43,9 @@ impl Relay {
                 self.member(alias)?
                     .upstream
                     .offer()
-                    .map_or_else(handshake::own_info, |offer| offer.welcome.server_info.clone()),
+                    .map_or_else(handshake::info, |offer| offer.welcome.server_info.clone()),
             ),
-            Scope::All | Scope::Some(_) => Some(handshake::own_info()),
+            Scope::All | Scope::Some(_) => Some(handshake::info()),
         }
     }
 

@@ -94,7 +94,7 @@ impl Relay {
             return handshake::own_welcome(version, &offer.welcome, &replaced);
         }
         let (capabilities, instructions) = self.offered(identity, scope, version);
-        let info = self.server_info(scope).unwrap_or_else(handshake::own_info);
+        let info = self.server_info(scope).unwrap_or_else(handshake::info);
         handshake::welcome(version, &Value::Object(capabilities), instructions.as_deref(), &info)
     }
 

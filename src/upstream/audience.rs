@@ -106,6 +106,14 @@ impl Audience {
         }
     }
 
+    /// Something may have been said that nobody heard: the lists are read again.
+    pub(crate) fn look_again(&self) {
+        match &self.inbox {
+            Some(inbox) => self.signals.relist_own(self.affinity, None, inbox),
+            None => self.signals.look_again(),
+        }
+    }
+
     /// Whether a notice that came with a call goes back with that call.
     pub(crate) fn is_with_call(&self, notice: &Notice) -> bool {
         match notice.method {

@@ -4,12 +4,9 @@ use crate::{
     catalog::listing::{self, Definition, Kind, Listing},
     protocol::call::Lane,
     upstream::{fault::Fault, link::Link, settings::Settings, words},
-    wire::{
-        message::{Request, excerpt},
-        raw::Raw,
-    },
+    wire::{message::excerpt, raw::Raw},
 };
-use serde_json::json;
+use serde_json::Value;
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicU64, Ordering},
@@ -126,15 +123,10 @@ impl Reading<'_> {
 
     async fn page(&mut self, kind: Kind, cursor: Option<&str>) -> Result<Raw, Failed> {
         let method = kind.method();
-        let params = Raw::of(&match cursor {
-            Some(cursor) => json!({"cursor": cursor}),
-            None => json!({}),
-        });
+        let params = cursor.map(|cursor| ("cursor".to_owned(), Value::from(cursor))).into_iter().collect();
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let request = Request::new(&Raw::of(&id), &method, Some(&params));
         let after = self.settings.timeouts.list;
-        let answer =
-            timeout(after, self.link.request(self.lane, id, request.bytes().clone(), None, &[])).await;
+        let answer = timeout(after, self.link.own(self.lane, id, &method, Some(params))).await;
         let answer = answer.unwrap_or(Err(Fault::Timeout { step: steps(kind).0, after }))?;
         let payload = answer.payload();
         if answer.is_error {

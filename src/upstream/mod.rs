@@ -8,7 +8,9 @@ mod audience;
 mod call;
 mod calls;
 mod desk;
+mod era;
 mod fault;
+mod hearing;
 mod http;
 mod inner;
 mod keeper;
@@ -32,6 +34,7 @@ mod stdio;
 mod subscriptions;
 mod supervisor;
 mod tell;
+mod watching;
 mod words;
 
 use crate::{
@@ -40,8 +43,9 @@ use crate::{
     upstream::{
         affinity::{Affinity, Sessions},
         audience::{Audience, Elicitations},
+        era::Memory,
         link::Link,
-        open::Opening,
+        open::{Opening, Purpose},
         settings::{SessionMode, Settings, Target, Transport},
         signals::Signals,
         subscriptions::Subscriptions,
@@ -79,7 +83,9 @@ struct Inner {
     elicitations: Arc<Elicitations>,
     /// The most verbose level that a caller of a shared session asked for.
     level: Mutex<Option<&'static str>>,
-    ids: AtomicU64,
+    ids: Arc<AtomicU64>,
+    /// What is known of its era.
+    memory: Memory,
     /// What the last handshake told; survives the connection.
     offer: ArcSwapOption<Offer>,
     status: watch::Sender<Status>,
@@ -156,7 +162,8 @@ impl Upstream {
             subscriptions,
             elicitations: Arc::default(),
             level: Mutex::default(),
-            ids: AtomicU64::new(first_id()),
+            ids: Arc::new(AtomicU64::new(first_id())),
+            memory: Memory::default(),
             offer: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             changed,
@@ -207,7 +214,7 @@ impl Upstream {
     /// Whether each client session has a session with it for itself.
     pub fn has_own_sessions(&self) -> bool {
         let has_session = self.0.offer.load().as_ref().is_none_or(|offer| offer.has_session);
-        let mode = self.0.settings.session;
+        let mode = self.0.session_mode();
         !Affinity::is_shared(mode, has_session) && mode != SessionMode::Key
     }
 
@@ -246,17 +253,20 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let alias =
         Alias::parse("probe", &NameRules::default()).map_err(|error| Fault::Handshake(error.to_string()))?;
     let audience = Audience::nobody(alias);
+    let (memory, ids) = (Memory::default(), Arc::new(AtomicU64::new(first_id())));
     let opening = Opening {
         net: &net,
         lane,
         settings,
         known: None,
+        memory: &memory,
+        ids: &ids,
         client: None,
         audience: &audience,
-        is_for_calls: false,
+        purpose: Purpose::Look,
     };
     let link = opening.open().await?;
-    let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id()), None).await;
+    let listing = lists::read(&link, lane, settings, &ids, None).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
     Ok((offer, listing?.0))

@@ -6,7 +6,7 @@ use crate::{
     wire::{message::Notice, params},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -99,6 +99,22 @@ impl Subscriptions {
         let all = self.all();
         let Some(uris) = all.get(&affinity) else { return Vec::new() };
         uris.iter().filter(|(_, subscribers)| subscribers.is_agreed).map(|(uri, _)| uri.clone()).collect()
+    }
+
+    /// What one stream for an upstream session is to tell of: what was agreed to, what is told of `now` if anybody still
+    /// wants it, and something `new`. What others are just asking for is theirs to add.
+    pub(crate) fn to_watch(
+        &self,
+        affinity: Affinity,
+        now: &BTreeSet<Arc<str>>,
+        new: Option<&str>,
+    ) -> BTreeSet<Arc<str>> {
+        let all = self.all();
+        let Some(uris) = all.get(&affinity) else { return BTreeSet::new() };
+        let wanted = uris.iter().filter(|(uri, subscribers)| {
+            subscribers.is_agreed || now.contains(*uri) || new.is_some_and(|new| new == &***uri)
+        });
+        wanted.map(|(uri, _)| uri.clone()).collect()
     }
 
     /// Whether an upstream session is subscribed to anything.

@@ -2,14 +2,13 @@
 
 use crate::{
     protocol::call::Lane,
-    upstream::{Inner, Offer, State, affinity::Affinity, fault::Fault, link::Link, lists},
-    wire::{message::Request, method::Method, raw::Raw},
+    upstream::{Inner, Offer, State, affinity::Affinity, fault::Fault, link::Link, lists, open::Purpose},
 };
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
@@ -85,7 +84,7 @@ impl Supervisor {
     async fn connect(&mut self) -> Result<Arc<Link>, Fault> {
         let inner = self.inner.clone();
         let audience = inner.audience(Affinity::Shared, None);
-        let link = Arc::new(inner.open(LANE, &audience, None, false).await?);
+        let link = Arc::new(inner.open(LANE, &audience, None, Purpose::Keep).await?);
         inner.offer.store(Some(Arc::new(Offer::of(&link))));
         self.list(&link).await?;
         if inner.is_shared(link.has_session()) {
@@ -190,18 +189,21 @@ impl Supervisor {
         end
     }
 
-    /// Asks whether it is there; any answer says that it is.
+    /// Asks whether it is there, and whether it is still what it was.
     async fn ping(&self, link: &Link) -> Result<(), Fault> {
-        let id = self.inner.ids.fetch_add(1, Ordering::Relaxed);
-        let request = Request::new(&Raw::of(&id), &Method::Ping, None);
         let after = self.inner.settings.timeouts.connect;
-        let answer = timeout(after, link.request(LANE, id, request.bytes().clone(), None, &[])).await;
-        answer.unwrap_or(Err(Fault::Timeout { step: "answer a ping", after })).map(drop)
+        match self.inner.ping(LANE, link, after).await? {
+            Some(now) if now.capabilities != link.welcome.capabilities => {
+                Err(Fault::Closed("it has other capabilities by now".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn down(&mut self, fault: &Fault) {
         self.down_since.get_or_insert_with(Instant::now);
         let inner = &self.inner;
+        inner.memory.doubt(fault);
         let mut is_news = false;
         inner.status.send_if_modified(|status| {
             // The same reason again is no news.
