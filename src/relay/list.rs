@@ -1,7 +1,7 @@
 //! Pages from the view: a list never waits for an upstream.
 
 use crate::{
-    catalog::listing::Kind,
+    catalog::{listing::Kind, page::Dialect},
     protocol::call::Events,
     relay::{Relay, refuse},
     session::table::Session,
@@ -21,7 +21,7 @@ impl Relay {
             Ok(cursor) => cursor.flatten(),
             Err(reason) => return refuse(request, &Failure::invalid_params(reason)),
         };
-        match self.view_for(session).page(kind, cursor.as_deref()) {
+        match self.view_for(session).page(kind, cursor.as_deref(), Dialect::Handshake) {
             Some(page) => Events::ready(Answer::result(&request.id(), &page)),
             None => {
                 let failure =
