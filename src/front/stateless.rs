@@ -108,8 +108,8 @@ impl Front {
             && let Ok(named) = params::named(&params, "name")
         {
             let view = self.0.relay.view(place.identity, place.scope);
-            if let Some(_row) = view.tool(&named.name) {
-                headers::check_params(headers, &[], params::arguments(&params).as_ref())?;
+            if let Some(row) = view.tool(&named.name) {
+                headers::check_params(headers, &row.mirrored, params::arguments(&params).as_ref())?;
             }
         }
         let endpoint = format!("{:?}", place.scope);

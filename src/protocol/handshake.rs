@@ -126,7 +126,9 @@ pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str
 pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
     let (version, capabilities, client_info) = match client {
         // Whatever era the client is of, this upstream is of the handshake era.
-        Some((hello, version)) => (version.min(Version::LATEST), hello.capabilities.clone(), hello.client_info.clone()),
+        Some((hello, version)) => {
+            (version.min(Version::LATEST), hello.capabilities.clone(), hello.client_info.clone())
+        }
         None => {
             let mut capabilities = offered();
             capabilities["roots"] = json!({"listChanged": true});

@@ -204,7 +204,7 @@ impl Ready {
             edits: &self.edits,
             token: self.token.clone(),
             level,
-            mirrored: &[],
+            mirrored: self.row.as_ref().map_or(&[], |row| &row.mirrored),
         };
         let (lane, cancel) = (self.lane, &self.place.cancel);
         let outcome = match &self.after.subscription {

@@ -1,7 +1,7 @@
 //! What an endpoint says of itself in `server/discover` (2026-07-28, server/discover).
 
 use crate::{
-    catalog::view::Scope,
+    catalog::{hint::Hint, listing::Kind, view::Scope},
     policy::identity::Identity,
     protocol::{handshake, version::Version},
     relay::Relay,
@@ -26,8 +26,11 @@ impl Relay {
             result["instructions"] = instructions.into();
         }
 
-        result["ttlMs"] = 0.into();
-        result["cacheScope"] = self.cache_scope(false).into();
+        let view = self.view(identity, scope);
+        let hints = Kind::ALL.into_iter().map(|kind| view.hint(kind));
+        let hint = self.cached(hints.reduce(Hint::and).unwrap_or_default());
+        result["ttlMs"] = u64::try_from(hint.ttl.unwrap_or_default().as_millis()).unwrap_or(0).into();
+        result["cacheScope"] = if hint.is_public { "public" } else { "private" }.into();
         let text = Raw::of(&result);
         // The server's own words about itself are passed on as they are.
         let info = self.server_info(scope).unwrap_or_else(handshake::info);
@@ -50,7 +53,7 @@ impl Relay {
     }
 
     /// What every caller would get may be kept for all; where keys decide, it may not.
-    pub(super) fn cache_scope(&self, is_public: bool) -> &'static str {
-        if is_public && self.0.is_open { "public" } else { "private" }
+    pub(super) fn cached(&self, hint: Hint) -> Hint {
+        Hint { is_public: hint.is_public && self.0.is_open, ..hint }
     }
 }
