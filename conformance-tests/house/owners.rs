@@ -26,10 +26,10 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["upstream/keeper.rs", "upstream/process.rs"]),
     ("rustls", &[]),
     ("schemars", &["config"]),
-    ("secrecy", &["policy", "upstream", "config", "cli/address.rs", "cli/stdio.rs"]),
+    ("secrecy", &["protocol/seal.rs", "policy", "upstream", "config", "cli/address.rs", "cli/stdio.rs"]),
     ("serde", EVERYBODY),
     ("serde_json", EVERYBODY),
-    ("sha2", &["catalog/name.rs", "policy/identity.rs"]),
+    ("sha2", &["protocol/digest.rs", "catalog/name.rs", "policy/identity.rs"]),
     ("subtle", &["policy/identity.rs"]),
     ("thiserror", EVERYBODY),
     ("tokio", &["protocol", "session", "upstream", "relay", "front", "gateway", "cli/remote.rs"]),
@@ -39,7 +39,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("tracing", EVERYBODY),
     ("tracing_subscriber", &["telemetry/logs.rs", "config/checked.rs"]),
     ("url", &["upstream", "front", "config", "cli"]),
-    ("uuid", &["session/table.rs", "upstream"]),
+    ("uuid", &["protocol/seal.rs", "session/parked.rs", "session/table.rs", "upstream"]),
     ("yaml_serde", &["config/document.rs"]),
 ];
 

@@ -4,10 +4,12 @@
 
 pub mod ask;
 pub mod call;
+pub mod digest;
 pub mod handshake;
 pub mod inbox;
 pub mod level;
 pub mod links;
 pub mod pattern;
+pub mod seal;
 pub mod stream;
 pub mod version;
