@@ -70,7 +70,7 @@ impl Gateway {
         }
         let keys = Keys::new(&config.policy, &config.names.separator).map_err(anyhow::Error::msg)?;
         let keys = Arc::new(keys);
-        let seal = Arc::new(Seal::new(None)?);
+        let seal = Arc::new(Seal::new(config.state_key.as_ref())?);
         let relay = Relay::new(members, config.names, seal, keys.is_keyless());
         let sessions = Arc::new(Table::new(config.session));
         let drain = config.front.drain;

@@ -105,7 +105,7 @@ pub(crate) fn check(
     // If a key was refused, there was one: then the mistake in it is all there is to say.
     let is_keyless = is_readable
         && policy.is_keyless()
-        && !report.findings.iter().any(|finding| finding.path.to_lowercase().contains("key"));
+        && !report.findings.iter().any(|finding| is_callers_key(&finding.path));
     let circumstances = Circumstances { document, overrides, environment, is_litellm, is_keyless };
     let listen = listen::listen(draft.listen.as_deref(), &circumstances, report);
 
@@ -139,6 +139,12 @@ pub(crate) fn check(
         file: None,
         folder: None,
     }
+}
+
+/// Whether a path leads to a key of callers, and not to one that lets nobody in.
+fn is_callers_key(path: &str) -> bool {
+    let path = path.to_lowercase();
+    path.contains("key") && !["state_key", "per_key"].iter().any(|other| path.ends_with(other))
 }
 
 /// Checks a single alias file.

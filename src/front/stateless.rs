@@ -13,7 +13,6 @@ use crate::{
         input::{self, Retry},
         seal::{self, State, Unsealed},
         stateless::{self, Envelope},
-        version::Version,
     },
     session::{parked::Gone, table::Session},
     wire::{
@@ -73,13 +72,10 @@ impl Front {
     /// Takes a request of this era to where it belongs.
     pub(super) async fn lead(&self, place: &Place<'_>, request: Request) -> Result<Led, Failure> {
         let params = request.params();
-        let Envelope { hello, .. } = stateless::read(params.as_ref())?;
-        if hello.requested != Version::STATELESS.as_str() {
-            return Err(stateless::unsupported(&hello.requested));
-        }
         if let Some(headers) = place.headers {
             headers::check(headers, &request.method, params.as_ref())?;
         }
+        let Envelope { hello, .. } = stateless::read(params.as_ref())?;
         if is_removed(&request.method) {
             return Err(Failure::method_not_found(request.method.as_str()));
         }

@@ -233,7 +233,7 @@ impl Turn {
             .collect();
         let (key, bytes, inner) = (going.key(), going.bytes(), &self.front.0);
         let limits = inner.sessions.settings();
-        let ticket = going.ticket.map_or_else(Ticket::new, Ticket::next);
+        let ticket = going.ticket.map_or_else(Ticket::first, Ticket::next);
         going.ticket = Some(ticket);
         let step = match inner.parked.put_back(ticket, key, bytes, limits.park_for, going) {
             Ok(Ticket { id, round }) => {

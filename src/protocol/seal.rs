@@ -352,6 +352,9 @@ mod tests {
         );
         assert_eq!(seal().open_task(&state, b"b"), None);
         assert_eq!(seal().open(&task, b"b"), Err(Unsealed::Forged));
+        // Not even where a state is bound to just what the task's seal covers.
+        let covered = super::named("rs1.AAAAAAAAAAA", b"b");
+        assert_eq!(seal().open_task(&seal().seal(&[], &covered, None), b"b"), None);
     }
 
     #[rstest]
