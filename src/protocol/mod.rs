@@ -12,6 +12,7 @@ pub mod level;
 pub mod links;
 pub mod pattern;
 pub mod shape;
+pub mod skills;
 pub mod stateless;
 pub mod stream;
 pub mod version;
