@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest promise that is passed on: what is shown may also change by the gateway's own configuration.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// For how long, and for whom, a list may be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

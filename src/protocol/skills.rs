@@ -19,8 +19,9 @@ pub fn links(method: &Method, result: &Raw) -> Result<Vec<Link>, String> {
     let mut links = Vec::new();
     match method {
         Method::SkillsList => {
-            let skills = array(whole, "skills")?;
-            skills.into_iter().for_each(|skill| of_skill(skill, &mut links));
+            for skill in array(whole, "skills")? {
+                of_skill(skill, &mut links);
+            }
         }
         Method::SkillsGet => {
             let [skill] = whole.members(["skill"])?;
