@@ -5,7 +5,7 @@ use crate::house::{Violation, source::Source};
 /// Each crate of `[dependencies]`, and the rooms or files below `src/` that name it.
 pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["gateway", "cli"]),
-    ("arc_swap", &["relay", "upstream"]),
+    ("arc_swap", &["catalog/hint.rs", "relay", "upstream"]),
     ("axum", &["front"]),
     ("base64", &["protocol/headers.rs", "catalog/page.rs", "upstream/open.rs", "config/litellm_server.rs"]),
     ("bytes", &["wire", "protocol", "upstream", "front"]),
@@ -35,7 +35,20 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("sha2", &["protocol/digest.rs", "catalog/name.rs", "policy/identity.rs"]),
     ("subtle", &["policy/identity.rs"]),
     ("thiserror", EVERYBODY),
-    ("tokio", &["protocol", "session", "upstream", "relay", "front", "gateway", "cli/remote.rs"]),
+    (
+        "tokio",
+        &[
+            "protocol",
+            "catalog/hint.rs",
+            "catalog/view.rs",
+            "session",
+            "upstream",
+            "relay",
+            "front",
+            "gateway",
+            "cli/remote.rs",
+        ],
+    ),
     ("tokio_util", &["protocol", "session", "upstream", "relay", "front", "gateway"]),
     ("tower", &[]),
     ("tower_http", &["front/guard.rs"]),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest promise that is passed on: what is shown may also change by the gateway's own configuration.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// For how long, and for whom, a list may be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,5 +112,155 @@ impl Hints {
             all[kind as usize] = given;
             all
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hint, LONGEST};
+    use crate::{
+        catalog::{
+            listing::{Kind, Listing},
+            merge::{Catalog, ShowRules, Source, merge},
+            name::Alias,
+            settings::{NameRules, Show},
+            view::{Allows, Scope},
+        },
+        wire::raw::Raw,
+    };
+    use bytes::Bytes;
+    use rstest::rstest;
+    use std::{collections::BTreeMap, sync::Arc, time::Duration};
+    use tokio::time::{Instant, advance};
+
+    fn raw(text: &str) -> Raw {
+        Raw::parse(Bytes::from(text.to_owned())).expect("JSON")
+    }
+
+    fn hint(seconds: impl Into<Option<u64>>, is_public: bool) -> Hint {
+        Hint { ttl: seconds.into().map(Duration::from_secs), is_public }
+    }
+
+    /// A listing whose tools may be kept so.
+    fn listing(hint: Hint) -> Arc<Listing> {
+        let listing = Listing::default();
+        listing.hints.set(Kind::Tools, hint, Instant::now());
+        Arc::new(listing)
+    }
+
+    fn catalog(listings: &[(&str, Option<&Arc<Listing>>)]) -> Catalog {
+        let source = |(name, listing): &(&str, Option<&Arc<Listing>>)| {
+            let show = Arc::new(ShowRules::new(&Show::default()).expect("rules"));
+            let alias = Alias::parse(name, &NameRules::default()).expect("an alias");
+            (alias, Source { show, listing: listing.cloned() })
+        };
+        merge(&listings.iter().map(source).collect::<BTreeMap<_, _>>(), &NameRules::default())
+    }
+
+    /// What who sees these aliases may keep of their tools.
+    fn left(catalog: &Catalog, sees: &[&str]) -> Hint {
+        let alias = |alias: &Alias| sees.contains(&alias.as_str());
+        // One number for each set of aliases, as each grant has one.
+        let id = |id: u64, byte: u8| id.wrapping_mul(257).wrapping_add(u64::from(byte));
+        let grant = sees.iter().flat_map(|alias| alias.bytes()).fold(0, id);
+        catalog.view(grant, &Scope::All, Allows { tool: &|_| true, alias: &alias }).hint(Kind::Tools)
+    }
+
+    #[rstest]
+    #[case(r#"{"ttlMs":2000,"cacheScope":"public"}"#, hint(2, true), 0)]
+    #[case(r#"{"ttlMs":0,"cacheScope":"private"}"#, hint(0, false), 0)]
+    #[case(r#"{"cacheScope":"public"}"#, hint(None, true), 0)]
+    #[case(r#"{"ttlMs":2000}"#, hint(2, false), 0)]
+    #[case(r#"{"tools":[]}"#, hint(None, false), 0)]
+    #[case(r#"{"ttlMs":-1,"cacheScope":"Public"}"#, hint(None, false), 2)]
+    #[case(r#"{"ttlMs":"9","cacheScope":true}"#, hint(None, false), 2)]
+    #[case(r#"{"ttlMs":9,"ttlMs":9,"cacheScope":"public"}"#, hint(None, false), 0)]
+    #[case(r#"{"ttlMs":18446744073709551615}"#, hint(LONGEST.as_secs(), false), 0)]
+    fn what_pages_say(#[case] page: &str, #[case] expected: Hint, #[case] oddities: usize) {
+        let (hint, odd) = Hint::read(&raw(page));
+        assert_eq!((hint, odd.len()), (expected, oddities));
+    }
+
+    #[rstest]
+    #[case(hint(2, true), hint(3, true), hint(2, true))]
+    #[case(hint(3, true), hint(2, false), hint(2, false))]
+    #[case(hint(3, false), hint(None, true), hint(None, false))]
+    fn the_shorter_time_and_the_smaller_circle_hold(
+        #[case] one: Hint,
+        #[case] other: Hint,
+        #[case] both: Hint,
+    ) {
+        assert_eq!((one.and(other), other.and(one)), (both, both));
+    }
+
+    #[test]
+    fn a_page_is_stamped_and_keeps_every_byte() {
+        let page = raw(r#"{"tools":[ {"x":1.10} ]}"#);
+        let stamped = hint(2, true).stamp(&page);
+        let expected =
+            r#"{"resultType":"complete","ttlMs":2000,"cacheScope":"public","tools":[ {"x":1.10} ]}"#;
+        assert_eq!(stamped.as_str(), expected);
+        let stamped = Hint::default().stamp(&page);
+        assert!(
+            stamped.as_str().starts_with(r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","#)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_the_least_of_what_the_caller_sees() {
+        let (long, short) = (listing(hint(60, true)), listing(hint(10, true)));
+        let (private, silent) = (listing(hint(30, false)), listing(hint(None, true)));
+        let (without, never) = (Arc::new(Listing::default()), None);
+        let all = catalog(&[
+            ("long", Some(&long)),
+            ("short", Some(&short)),
+            ("private", Some(&private)),
+            ("silent", Some(&silent)),
+            ("without", Some(&without)),
+            ("never", never),
+        ]);
+        advance(Duration::from_secs(4)).await;
+        assert_eq!(left(&all, &["long"]), hint(56, true));
+        assert_eq!(
+            left(&all, &["long", "without"]),
+            hint(56, true),
+            "who has no such list promises nothing else"
+        );
+        assert_eq!(left(&all, &["long", "short"]), hint(6, true));
+        assert_eq!(left(&all, &["long", "private"]), hint(26, false));
+        assert_eq!(left(&all, &["long", "silent"]), hint(None, true));
+        assert_eq!(left(&all, &["long", "never"]), hint(None, false), "its tools may come at any time");
+        assert_eq!(left(&all, &[]), hint(None, false));
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(left(&all, &["long", "short"]), hint(0, true), "no time runs backwards");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newer_hints_count_although_the_lists_are_the_same() {
+        let first = listing(hint(10, true));
+        let catalog = catalog(&[("a", Some(&first))]);
+        advance(Duration::from_secs(4)).await;
+        let again = listing(hint(20, false));
+        assert_eq!(first, again);
+        assert_eq!(left(&catalog, &["a"]), hint(6, true));
+        first.hints.renew(&again.hints);
+        assert_eq!(left(&catalog, &["a"]), hint(20, false));
+        let mut kept = Listing::default();
+        kept.keep(Kind::Tools, &first);
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(kept.hints.left(Kind::Tools, Instant::now()), Some(hint(15, false)), "as old as it was");
+        assert_eq!(kept.hints.left(Kind::Prompts, Instant::now()), None);
+    }
+
+    #[test]
+    fn a_catalog_of_other_hints_takes_the_place_of_one_that_shows_the_same() {
+        let (one, other) = (listing(hint(10, true)), listing(hint(10, true)));
+        let (first, same) = (catalog(&[("a", Some(&one))]), catalog(&[("a", Some(&one))]));
+        let later = catalog(&[("a", Some(&other))]);
+        assert!(first.is_same(&same) && !first.is_same(&later));
+        let view =
+            |catalog: &Catalog| catalog.view(0, &Scope::All, Allows { tool: &|_| true, alias: &|_| true });
+        let changes = view(&first).changes(&view(&later));
+        assert!(!changes.tools && !changes.prompts && !changes.resources, "and nobody is told");
     }
 }

@@ -286,4 +286,27 @@ mod tests {
     fn what_is_no_page(#[case] text: &str, #[case] reason: &str) {
         assert_eq!(page(Kind::Tools, text).expect_err("no page"), reason);
     }
+
+    #[test]
+    fn a_tool_that_asks_for_headers_wrongly_is_left_out_where_they_are_sent() {
+        let tool = |name: &str, header: &str| {
+            format!(
+                r#"{{"name":"{name}","inputSchema":{{"type":"object","properties":{{"r":{{"type":"string","x-mcp-header":"{header}"}}}}}}}}"#
+            )
+        };
+        let text = format!(r#"{{"tools":[{},{}]}}"#, tool("bad", "no token"), tool("good", "Region"));
+        let result = Raw::parse(Bytes::from(text)).expect("JSON");
+        let read = |mirroring| {
+            let page = read_page(Kind::Tools, &result, mirroring).expect("a page");
+            let names: Vec<_> = page.items.iter().map(|item| item.native.to_string()).collect();
+            (names, page.oddities)
+        };
+        let (names, oddities) = read(Mirroring::Sent);
+        assert_eq!(names, ["good"]);
+        assert!(
+            oddities.len() == 1 && oddities[0].starts_with("tool `bad` must be left out: "),
+            "{oddities:?}"
+        );
+        assert_eq!(read(Mirroring::Unsent), (vec!["bad".into(), "good".into()], Vec::new()));
+    }
 }

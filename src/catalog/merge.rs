@@ -406,6 +406,18 @@ mod tests {
     }
 
     #[test]
+    fn rows_know_which_arguments_stand_in_headers() {
+        let row = |header: serde_json::Value| {
+            let schema = serde_json::json!({"properties": {"r": {"type": "string", "x-mcp-header": header}}});
+            let list = serde_json::json!({"tools": [{"name": "t", "inputSchema": schema}]});
+            let page = listing::read_page(Kind::Tools, &Raw::of(&list), Mirroring::Unsent);
+            row(&alias("db"), &page.expect("a page").items[0], "t", "db-t", "db-t")
+        };
+        assert_eq!(row("Region".into()).mirrored[0].path, ["r"]);
+        assert!(row(7.into()).mirrored.is_empty());
+    }
+
+    #[test]
     fn a_definition_keeps_every_byte_but_its_name() {
         let text =
             r#"{"tools":[ {"x-vendor" : [1.10, 1e2], "name":"a\u0062", "inputSchema":{"$ref":"x"}} ]}"#;

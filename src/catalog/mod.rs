@@ -8,6 +8,7 @@ pub mod merge;
 pub mod name;
 pub mod page;
 pub mod settings;
+pub mod skills;
 mod template;
 pub mod uris;
 pub mod view;

@@ -107,3 +107,73 @@ fn render(
     };
     starts.map(page).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Dialect, PAGE, Sheet, cursor_after};
+    use crate::{catalog::listing::Kind, wire::raw::Raw};
+    use bytes::Bytes;
+    use rstest::rstest;
+    use std::cell::Cell;
+
+    const PLAIN: &str = r#"{"name" : "a","x":1.10, "outputSchema":{"type":"object"}}"#;
+    const TASKS: &str =
+        r#"{"name":"b", "execution":{"taskSupport":"optional"} ,"inputSchema":{"execution":1e2}}"#;
+    const LISTS: &str = r#"{"outputSchema":{"type":"array"},"name":"c", "y":"\u0061"}"#;
+
+    fn raw(text: &str) -> Raw {
+        Raw::parse(Bytes::from(text.to_owned())).expect("JSON")
+    }
+
+    /// The pages of these definitions for the clients of both eras.
+    fn pages<'a>(sheet: &'a Sheet, kind: Kind, items: &[&str]) -> [&'a [Raw]; 2] {
+        [Dialect::Handshake, Dialect::Stateless].map(|dialect| {
+            sheet.pages(kind, dialect, items.len(), |index| raw(items[index]), |index| format!("n{index}"))
+        })
+    }
+
+    #[test]
+    fn each_era_misses_what_it_cannot_read_and_nothing_else() {
+        let sheet = Sheet::default();
+        let [handshake, stateless] = pages(&sheet, Kind::Tools, &[PLAIN, TASKS, LISTS]);
+        let tasks = r#"{"name":"b" ,"inputSchema":{"execution":1e2}}"#;
+        let lists = r#"{"name":"c", "y":"\u0061"}"#;
+        assert_eq!(handshake, [raw(&format!(r#"{{"tools":[{PLAIN},{TASKS},{lists}]}}"#))]);
+        assert_eq!(stateless, [raw(&format!(r#"{{"tools":[{PLAIN},{tasks},{LISTS}]}}"#))]);
+    }
+
+    #[rstest]
+    #[case::nothing_differs(Kind::Tools, PLAIN, [true, true])]
+    #[case::one_differs(Kind::Tools, TASKS, [true, false])]
+    #[case::the_other_differs(Kind::Tools, LISTS, [false, true])]
+    #[case::no_tool(Kind::Prompts, TASKS, [true, true])]
+    fn what_is_the_same_for_all_is_there_once(
+        #[case] kind: Kind,
+        #[case] item: &str,
+        #[case] is_plain: [bool; 2],
+    ) {
+        let sheet = Sheet::default();
+        let pages = pages(&sheet, kind, &[item]).map(|pages| pages[0].as_bytes().as_ptr());
+        let plain = sheet.plain.get().map(|pages| pages[0].as_bytes().as_ptr());
+        assert_eq!(pages.map(|page| Some(page) == plain), is_plain);
+    }
+
+    #[test]
+    fn pages_are_rendered_once_and_begin_at_the_same_items() {
+        let (sheet, looks) = (Sheet::default(), Cell::new(0));
+        let definition = |index: usize| {
+            looks.set(looks.get() + 1);
+            raw(if index == PAGE { TASKS } else { "{}" })
+        };
+        let pages =
+            |dialect| sheet.pages(Kind::Tools, dialect, PAGE + 1, definition, |index| index.to_string());
+        let (handshake, stateless) = (pages(Dialect::Handshake), pages(Dialect::Stateless));
+        let next = format!(r#""nextCursor":"{}"}}"#, cursor_after(&(PAGE - 1).to_string()));
+        assert_eq!((handshake.len(), stateless.len()), (2, 2));
+        assert!(handshake[0].as_str().ends_with(&next) && handshake[0] == stateless[0]);
+        assert!(handshake[1] != stateless[1]);
+        let before = looks.get();
+        assert_eq!(pages(Dialect::Stateless), stateless);
+        assert_eq!(looks.get(), before);
+    }
+}

@@ -64,7 +64,7 @@ pub fn qualified(alias: &Alias, native: &str) -> String {
 }
 
 /// The first segment and the text without it; the inverse of [`qualified`].
-fn unqualified(text: &str) -> Option<(&str, String)> {
+pub(in crate::catalog) fn unqualified(text: &str) -> Option<(&str, String)> {
     let (scheme, rest) = split_scheme(text).map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
     let (slashes, rest) = match rest.strip_prefix("//") {
         Some(rest) if scheme.is_some() => ("//", rest),

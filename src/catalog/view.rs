@@ -181,6 +181,11 @@ impl View {
         &self.aliases
     }
 
+    /// The alias whose own endpoint it is.
+    pub fn own(&self) -> Option<&Alias> {
+        self.own.as_ref()
+    }
+
     /// What a URI leads to. On an alias's own endpoint that is always the alias.
     pub fn resolve<'a>(&'a self, uri: &'a str) -> Resolved<'a> {
         self.lead(uri, Uris::resolve)

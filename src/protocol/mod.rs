@@ -16,6 +16,7 @@ pub mod listens;
 pub mod pattern;
 pub mod seal;
 pub mod shape;
+pub mod skills;
 pub mod stateless;
 pub mod stream;
 pub mod version;
