@@ -11,7 +11,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("bytes", &["wire", "protocol", "upstream", "front"]),
     ("clap", &["cli", "main.rs"]),
     ("dashmap", &["catalog/views.rs", "session/table.rs", "upstream/affinity.rs"]),
-    ("futures_util", &["upstream", "front", "gateway"]),
+    ("futures_util", &["upstream", "relay", "front", "gateway"]),
     ("globset", &["protocol/pattern.rs", "catalog/merge.rs", "policy/grant.rs", "config/keys.rs"]),
     (
         "http",
