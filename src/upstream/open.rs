@@ -301,7 +301,7 @@ impl Opening<'_> {
 
     fn discover(&self) -> (u64, Request, Vec<(HeaderName, HeaderValue)>) {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let (request, headers) = era::stateless(id, &Method::Discover, Map::new());
+        let (request, headers) = era::own_request(id, &Method::Discover, Map::new());
         (id, request, headers)
     }
 
