@@ -164,23 +164,32 @@ fn annotation(schema: Part<'_>, header: Part<'_>, path: &[String]) -> Result<Mir
     Ok(Mirrored { header, path: path.to_vec() })
 }
 
-/// An argument as the text that stands in its header; nothing for what is absent, null or not plain.
-fn value<'a>(arguments: Option<&'a Raw>, path: &[String]) -> Option<Cow<'a, str>> {
+/// An argument that can stand in a header.
+#[derive(Debug)]
+enum Plain<'a> {
+    /// A text, `true` or `false`: compared as it is.
+    Text(Cow<'a, str>),
+    /// A number: compared by its value.
+    Number(&'a str),
+}
+
+/// The argument at `path`; nothing for what is absent, null or not plain.
+fn plain<'a>(arguments: Option<&'a Raw>, path: &[String]) -> Option<Plain<'a>> {
     let step = |part: Part<'a>, key: &String| {
         part.entries().filter(|entry: &Entry<'a>| entry.is(key)).last().map(|entry| entry.value)
     };
     let found = path.iter().try_fold(Part::of(arguments?), step)?;
     match found.text().as_bytes().first()? {
-        b'"' => found.string(),
-        b't' | b'f' => Some(Cow::Borrowed(found.text())),
-        b'-' | b'0'..=b'9' => Some(number(found.text())),
+        b'"' => found.string().map(Plain::Text),
+        b't' | b'f' => Some(Plain::Text(Cow::Borrowed(found.text()))),
+        b'-' | b'0'..=b'9' => Some(Plain::Number(found.text())),
         _ => None,
     }
 }
 
-/// A number as it stands in a header: an integer without what it needs not, however it is written.
+/// A number as it stands in a header: an integer without point and exponent, however it is written.
 fn number(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
+    if text.parse::<i128>().is_ok() {
         return Cow::Borrowed(if text == "-0" { "0" } else { text });
     }
     match text.parse::<f64>() {
@@ -189,10 +198,20 @@ fn number(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether two texts are the same number.
+fn is_same_number(one: &str, other: &str) -> bool {
+    let (one, other) = (number(one), number(other));
+    // Texts that differ may still be one integer: `007`.
+    one == other || one.parse::<i128>().is_ok_and(|one| other.parse() == Ok(one))
+}
+
 /// The headers of the arguments of a `tools/call`.
 pub fn values(mirrored: &[Mirrored], arguments: Option<&Raw>) -> Vec<(HeaderName, HeaderValue)> {
     let header = |mirrored: &Mirrored| {
-        let value = encode(&value(arguments, &mirrored.path)?);
+        let value = match plain(arguments, &mirrored.path)? {
+            Plain::Text(text) => encode(&text),
+            Plain::Number(text) => number(text).into_owned(),
+        };
         let name = HeaderName::from_bytes(mirrored.header.as_bytes()).ok()?;
         Some((name, HeaderValue::from_str(&value).ok()?))
     };
@@ -202,7 +221,9 @@ pub fn values(mirrored: &[Mirrored], arguments: Option<&Raw>) -> Vec<(HeaderName
 /// Checks that the headers say what the body of a request says: revision, method and name.
 pub fn check(headers: &HeaderMap, method: &Method, params: Option<&Raw>) -> Result<(), Failure> {
     let version = single(headers, &VERSION)?.ok_or_else(|| missing(&VERSION))?;
-    if let Some(named) = stateless::names_version(params).filter(|named| named != version) {
+    // What is no string, whoever reads the body refuses.
+    let named_version = params.and_then(stateless::version).and_then(Part::string);
+    if let Some(named) = named_version.filter(|named| named != version) {
         return Err(differs(&VERSION, version, &named));
     }
     let said = single(headers, &METHOD)?.ok_or_else(|| missing(&METHOD))?;
@@ -223,14 +244,21 @@ pub fn check_params(
 ) -> Result<(), Failure> {
     for mirrored in mirrored {
         let Ok(name) = HeaderName::from_bytes(mirrored.header.as_bytes()) else { continue };
-        match (single(headers, &name)?, value(arguments, &mirrored.path)) {
+        let (said, value) = (single(headers, &name)?, plain(arguments, &mirrored.path));
+        match (said, &value) {
             (None, None) => {}
             (None, Some(_)) => return Err(missing(&name)),
             (Some(said), None) => return Err(differs(&name, said, "nothing")),
-            (Some(said), Some(value)) => {
+            (Some(said), Some(Plain::Text(text))) => {
                 let said = decoded(&name, said)?;
-                if said != value && number(&said) != value {
-                    return Err(differs(&name, &said, &value));
+                if said != *text {
+                    return Err(differs(&name, &said, text));
+                }
+            }
+            (Some(said), Some(Plain::Number(text))) => {
+                let said = decoded(&name, said)?;
+                if !is_same_number(&said, text) {
+                    return Err(differs(&name, &said, text));
                 }
             }
         }
@@ -264,4 +292,196 @@ fn differs(name: &HeaderName, header: &str, body: &str) -> Failure {
 
 fn mismatch(name: &HeaderName, message: String) -> Failure {
     Failure::header_mismatch(name.as_str(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mirrored, check, check_params, decode, encode, mirrored, standard, values};
+    use crate::wire::{error::HEADER_MISMATCH, method::Method, odd::raw, raw::Raw};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use proptest::{prop_assert, prop_assert_eq, proptest};
+    use serde_json::json;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            (name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn values_are_written_as_the_text_says() {
+        for (value, expected) in [
+            ("us-west1", "us-west1"),
+            ("us west 1", "us west 1"),
+            ("", ""),
+            ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
+            (" padded ", "=?base64?IHBhZGRlZCA=?="),
+            ("\tindented", "=?base64?CWluZGVudGVk?="),
+            ("line1\r\nline2", "=?base64?bGluZTENCmxpbmUy?="),
+            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+            ("=?base64?SGVsbG8=", "=?base64?SGVsbG8="),
+        ] {
+            assert_eq!(encode(value), expected);
+            assert_eq!(decode(expected).as_deref(), Ok(value));
+        }
+        for wrong in ["=?base64?SGVsbG8?=", "=?base64?SGVs!!!bG8=?=", "=?base64?/w==?="] {
+            assert!(decode(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn annotations_are_found_along_properties() {
+        let schema = raw(
+            r#"{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},
+            "x-mcp-header":{"type":"string"},"a":{"type":"object","properties":{"b":{"type":"integer","x-mcp-header":"B"}}},
+            "c":{"type":"string","default":{"x-mcp-header":1},"enum":[{"x-mcp-header":1}]}}}"#,
+        );
+        let path = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(
+            mirrored(&schema),
+            Ok(vec![
+                Mirrored { header: "mcp-param-region".into(), path: path(&["region"]) },
+                Mirrored { header: "mcp-param-b".into(), path: path(&["a", "b"]) },
+            ])
+        );
+        assert_eq!(mirrored(&raw(r#"{"type":"object"}"#)), Ok(Vec::new()));
+        assert_eq!(mirrored(&raw("true")), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn annotations_that_are_not_as_specified_are_refused() {
+        let property =
+            |kind: &str, header: &str| json!({"properties": {"p": {"type": kind, "x-mcp-header": header}}});
+        let twice = |one: &str, other: &str| json!({"properties": {"p": {"type": "string", "x-mcp-header": one}, "q": {"type": "string", "x-mcp-header": other}}});
+        let annotated = json!({"type": "string", "x-mcp-header": "A"});
+        for schema in [
+            property("string", ""),
+            property("object", "Data"),
+            property("array", "Items"),
+            property("null", "Nil"),
+            property("number", "Score"),
+            property("string", "My Region"),
+            property("string", "Region:Primary"),
+            property("string", "Région"),
+            property("string", "Region\t1"),
+            twice("Region", "Region"),
+            twice("MyField", "myfield"),
+            json!({"properties": {"p": {"type": "string", "x-mcp-header": 1}}}),
+            json!({"properties": {"p": {"x-mcp-header": "A"}}}),
+            json!({"properties": {"p": {"type": ["string", "null"], "x-mcp-header": "A"}}}),
+            json!({"type": "string", "x-mcp-header": "A"}),
+            json!({"properties": {"p": {"type": "array", "items": annotated}}}),
+            json!({"$defs": {"d": annotated}}),
+            json!({"anyOf": [{"properties": {"p": annotated}}]}),
+            json!({"properties": {"p": {"items": {"properties": {"q": annotated}}}}}),
+        ] {
+            assert!(mirrored(&Raw::of(&schema)).is_err(), "{schema}");
+        }
+    }
+
+    fn of(header: &str, path: &[&str]) -> Mirrored {
+        Mirrored { header: header.into(), path: path.iter().map(|name| (*name).to_owned()).collect() }
+    }
+
+    #[test]
+    fn arguments_are_mirrored_as_their_headers_say() {
+        let all = [of("mcp-param-a", &["a"]), of("mcp-param-b", &["o", "b"])];
+        for (arguments, expected) in [
+            (r#"{"a":"x y","o":{"b":1}}"#, vec!["x y", "1"]),
+            (r#"{"a":true,"o":{"b":"é"}}"#, vec!["true", "=?base64?w6k=?="]),
+            (r#"{"a":4.2e1,"o":{"b":-0}}"#, vec!["42", "0"]),
+            (
+                r#"{"a":3.14159,"o":{"b":123456789012345678901234567890}}"#,
+                vec!["3.14159", "123456789012345678901234567890"],
+            ),
+            (r#"{"\u0061":"","o":null}"#, vec![""]),
+            (r#"{"a":null,"o":{"b":[]}}"#, vec![]),
+            ("{}", vec![]),
+        ] {
+            let arguments = raw(arguments);
+            let headers = values(&all, Some(&arguments));
+            let texts: Vec<_> = headers.iter().map(|(_, value)| value.to_str().expect("a text")).collect();
+            assert_eq!(texts, expected);
+            assert_eq!(check_params(&headers.into_iter().collect(), &all, Some(&arguments)), Ok(()));
+        }
+        assert!(values(&all, None).is_empty());
+    }
+
+    #[test]
+    fn headers_of_arguments_must_say_what_the_body_says() {
+        let all = [of("mcp-param-a", &["a"])];
+        for (arguments, header, is_right) in [
+            (r#"{"a":"Hello"}"#, Some("=?base64?SGVsbG8=?="), true),
+            (r#"{"a":"Hello"}"#, Some("Hello"), true),
+            (r#"{"a":"Hello"}"#, Some("hello"), false),
+            (r#"{"a":"Hello"}"#, Some("=?base64?SGVsbG8?="), false),
+            (r#"{"a":"Hello"}"#, None, false),
+            (r#"{"a":null}"#, None, true),
+            (r#"{"a":null}"#, Some("null"), false),
+            (r#"{"a":7}"#, Some("7.0"), true),
+            (r#"{"a":7.0}"#, Some("007"), true),
+            (r#"{"a":7}"#, Some("8"), false),
+            (r#"{"a":7}"#, Some("seven"), false),
+            (r#"{"a":"7"}"#, Some("7.0"), false),
+            (r#"{"a":true}"#, Some("True"), false),
+            (r#"{"a":"é"}"#, Some("é"), false),
+        ] {
+            let headers = map(&header.map(|value| ("Mcp-Param-A", value)).into_iter().collect::<Vec<_>>());
+            let checked = check_params(&headers, &all, Some(&raw(arguments)));
+            assert_eq!(checked.is_ok(), is_right, "{arguments} {header:?}");
+        }
+    }
+
+    #[test]
+    fn headers_must_say_what_the_body_says() {
+        let params = raw(r#"{"name":"é","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#);
+        let version = ("MCP-Protocol-Version", "2026-07-28");
+        let (method, name) = (("MCP-METHOD", "tools/call"), ("mcp-name", "  =?base64?w6k=?= "));
+        assert_eq!(check(&map(&[version, method, name]), &Method::ToolsCall, Some(&params)), Ok(()));
+        for (headers, word) in [
+            (vec![method, name], "mcp-protocol-version is missing"),
+            (vec![("mcp-protocol-version", "v999"), method, name], "says \"v999\", the body \"2026-07-28\""),
+            (vec![version, name], "mcp-method is missing"),
+            (vec![version, ("mcp-method", "TOOLS/CALL"), name], "mcp-method says"),
+            (vec![version, method], "mcp-name is missing"),
+            (vec![version, method, ("mcp-name", "wrong")], "mcp-name says \"wrong\""),
+            (vec![version, method, ("mcp-name", "é")], "no plain text"),
+            (vec![version, method, name, name], "twice"),
+        ] {
+            let failure = check(&map(&headers), &Method::ToolsCall, Some(&params)).expect_err("a mismatch");
+            assert_eq!(failure.code, HEADER_MISMATCH);
+            assert!(failure.message.contains(word), "{}", failure.message);
+        }
+        assert_eq!(check(&map(&[version, ("mcp-method", "tools/list")]), &Method::ToolsList, None), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_survives_its_header(text in proptest::prelude::any::<String>()) {
+            let header = encode(&text);
+            // Nothing that a hop may trim or refuse.
+            prop_assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            prop_assert_eq!(header.trim(), &header);
+            let decoded = decode(&header);
+            prop_assert_eq!(decoded.as_deref(), Ok(&*text));
+        }
+
+        #[test]
+        fn our_own_headers_are_right(name in proptest::prelude::any::<String>()) {
+            let params = Raw::of(&json!({"name": name, "uri": name, "taskId": name, "arguments": {"a": name}}));
+            for method in [Method::ToolsCall, Method::ResourcesRead, Method::TasksGet, Method::ToolsList] {
+                let headers = standard(&method, Some(&params)).into_iter().collect();
+                prop_assert_eq!(check(&headers, &method, Some(&params)), Ok(()));
+            }
+            let all = [of("mcp-param-a", &["arguments", "a"])];
+            let headers = values(&all, Some(&params)).into_iter().collect();
+            prop_assert_eq!(check_params(&headers, &all, Some(&params)), Ok(()));
+        }
+    }
 }

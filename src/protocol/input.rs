@@ -189,3 +189,152 @@ pub fn elicitation_for_handshake(params: &Raw, id: &str) -> Option<Raw> {
     let edit = Part::of(params).insertion(&part::joined(&[("elicitationId", Raw::of(id).as_bytes())]))?;
     Some(params.edited(&[edit]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        MOST_REQUESTS, answered, elicitation_for_handshake, input_required, input_required_result, responses,
+        retry, url_elicitations,
+    };
+    use crate::{
+        protocol::shape::{Kind, kind},
+        wire::{
+            method::Method,
+            odd::{member, members, object, raw},
+            raw::Raw,
+        },
+    };
+    use proptest::{bool::ANY, collection::btree_map, option, prop_assert, prop_assert_eq, proptest};
+
+    #[test]
+    fn a_result_that_asks_nothing_that_can_be_read_says_why() {
+        let many: Vec<_> = (0..=MOST_REQUESTS).map(|n| format!(r#""{n}":{{"method":"a"}}"#)).collect();
+        for (text, word) in [
+            ("{}".to_owned(), "neither"),
+            (r#"{"requestState":1}"#.into(), "must be a string; found 1"),
+            (r#"{"inputRequests":[]}"#.into(), "must be an object; found []"),
+            (r#"{"inputRequests":{"a":{}}}"#.into(), "names no `method`"),
+            (r#"{"inputRequests":{"a":1}}"#.into(), "inputRequests[\"a\"]"),
+            (r#"{"inputRequests":{"a":{"method":"x","params":1}}}"#.into(), "params` must be an object"),
+            (r#"{"inputRequests":{"a":{"method":"x"},"\u0061":{"method":"x"}}}"#.into(), "\"a\" twice"),
+            (format!(r#"{{"inputRequests":{{{}}}}}"#, many.join(",")), "more than 64"),
+        ] {
+            let error = input_required(&raw(&text)).expect_err("nothing that can be read");
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_retry_that_cannot_be_read_says_why() {
+        for (text, word) in [
+            (r#"{"requestState":{}}"#, "`params.requestState` must be a string; found {}"),
+            (r#"{"inputResponses":[1]}"#, "`params.inputResponses` must be an object; found [1]"),
+            (r#"{"requestState":"a","requestState":"b"}"#, "duplicate field"),
+        ] {
+            let error = retry(&raw(text)).expect_err("nothing that can be read");
+            assert!(error.contains(word), "{error}");
+        }
+        for text in ["{}", r#"{"arguments":{"requestState":1,"inputResponses":2}}"#] {
+            assert!(retry(&raw(text)).expect("no retry").is_none());
+        }
+        let found = retry(&raw(r#"{"\u0072equestState":"a\n"}"#)).expect("a retry").expect("a retry");
+        assert_eq!((found.state.map(|(text, _)| text).as_deref(), found.responses), (Some("a\n"), None));
+    }
+
+    #[test]
+    fn urls_to_visit_become_questions() {
+        let error = raw(r#"{"code":-32042,"message":"m","data":{"elicitations":[
+            {"mode":"url","elicitationId":"e","url":"https://a","message":"x"},{"mode":"url","url":"https://b"}]}}"#);
+        let found = url_elicitations(&error).expect("questions");
+        let found: Vec<_> = found
+            .iter()
+            .map(|(key, method, params)| (&**key, method, params.as_ref().map(Raw::as_str)))
+            .collect();
+        let first = r#"{"mode":"url","url":"https://a","message":"x"}"#;
+        let second = r#"{"mode":"url","url":"https://b"}"#;
+        assert_eq!(
+            found,
+            [("url-1", &Method::Elicit, Some(first)), ("url-2", &Method::Elicit, Some(second))]
+        );
+        for other in [
+            r#"{"code":-32041,"data":{"elicitations":[{}]}}"#,
+            r#"{"code":-32042,"data":{"elicitations":[]}}"#,
+            r#"{"code":-32042,"data":{"elicitations":[1]}}"#,
+            r#"{"code":-32042,"message":"x"}"#,
+        ] {
+            assert!(url_elicitations(&raw(other)).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn only_visits_get_an_id() {
+        let with = |text: &str| elicitation_for_handshake(&raw(text), "i\"d").map(|raw| raw.to_string());
+        let expected = r#"{"elicitationId":"i\"d","mode":"url"}"#;
+        assert_eq!(with(r#"{"mode":"url"}"#).as_deref(), Some(expected));
+        assert_eq!(with(r#"{"mode":"form"}"#), None);
+        assert_eq!(with(r#"{"message":"m"}"#), None);
+        assert_eq!(with(r#"{"mode":"url","elicitationId":"own"}"#), None);
+    }
+
+    const KEYS: &[&str] = &[r#""name""#, r#""arguments""#, r#""_meta""#];
+
+    proptest! {
+        #[test]
+        fn what_is_asked_can_be_read(
+            asked in btree_map(".{0,8}", (".{1,12}", option::of(members(KEYS))), 0..4), state in option::of(".{0,20}"),
+        ) {
+            let asked: Vec<_> = asked
+                .into_iter()
+                .map(|(key, (method, params))| (key, Method::from(&*method), params.map(|params| raw(&object(&params)))))
+                .collect();
+            let result = input_required_result(&asked, state.as_deref());
+            let result = Raw::parse(result.into_bytes()).expect("JSON");
+            prop_assert_eq!(kind(&result), Kind::InputRequired);
+            if asked.is_empty() && state.is_none() {
+                prop_assert!(input_required(&result).is_err());
+            } else {
+                let read = input_required(&result).expect("what was written");
+                prop_assert_eq!(read.requests, asked);
+                let text = read.state.as_ref().map(|(text, _)| text.clone());
+                prop_assert_eq!(text, state.as_ref().map(Raw::of));
+                prop_assert!(read.state.is_none_or(|(text, at)| &result.as_str()[at] == text.as_str()));
+            }
+        }
+
+        #[test]
+        fn what_is_answered_can_be_read(
+            params in members(KEYS), answers in option::of(btree_map(".{0,8}", ".{0,8}", 0..4)), state in option::of(".{0,20}"),
+            has_responses in ANY, has_state in ANY, at in 0..6_usize,
+        ) {
+            let mut all = params.clone();
+            if has_responses {
+                all.insert(at.min(all.len()), member(r#""inputResponses""#, r#"{"old":1}"#));
+            }
+            if has_state {
+                all.insert(all.len() - at.min(all.len()), member(r#""requestState""#, r#""old""#));
+            }
+            let before = raw(&object(&all));
+            let answers: Option<Vec<_>> =
+                answers.map(|answers| answers.iter().map(|(key, text)| (key.clone(), Raw::of(text))).collect());
+            let (responses, state_text) = (answers.as_deref().map(responses), state.as_ref().map(Raw::of));
+            let after = before.edited(&answered(&before, responses.as_ref(), state_text.as_ref()));
+            let after = Raw::parse(after.into_bytes()).expect("JSON");
+            match retry(&after).expect("what was written") {
+                None => prop_assert!(answers.is_none() && state.is_none()),
+                Some(read) => {
+                    prop_assert_eq!(read.responses, answers);
+                    prop_assert!(read.state.as_ref().is_none_or(|(text, at)| after.as_str()[at.clone()] == *Raw::of(text).as_str()));
+                    prop_assert_eq!(read.state.map(|(text, _)| text), state);
+                }
+            }
+            // Nothing else was touched.
+            let own = |member: &&str| !member.contains("inputResponses") && !member.contains("requestState");
+            let others = |raw: &Raw| {
+                let entries = crate::wire::part::Part::of(raw).entries();
+                let texts: Vec<String> = entries.filter(|entry| own(&entry.key.text())).map(|entry| raw.as_str()[entry.at()].into()).collect();
+                texts
+            };
+            prop_assert_eq!(others(&after), others(&before));
+        }
+    }
+}

@@ -159,3 +159,165 @@ fn recoded(error: &Raw, from: i32, to: i32) -> Option<Edit> {
     let code = Part::of(error).member("code")?;
     (code.text() == from.to_string()).then(|| (code.at(), to.to_string().into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Kind, complete, kind, not_found_plain, not_found_stateless, plain, tool_for_handshake,
+        tool_for_stateless,
+    };
+    use crate::wire::{
+        method::Method,
+        odd::{member, members, object, raw},
+        raw::Raw,
+    };
+    use proptest::{bool::ANY, option, prop_assert, prop_assert_eq, proptest};
+
+    const INFO: &str = r#"{"name":"s","version":"1.10"}"#;
+
+    fn completed(method: &Method, text: &str) -> String {
+        let payload = raw(text);
+        payload.edited(&complete(method, &payload, Some(&raw(INFO)))).to_string()
+    }
+
+    #[test]
+    fn what_is_missing_is_added() {
+        let meta = format!(r#""_meta":{{"io.modelcontextprotocol/serverInfo":{INFO}}}"#);
+        let all = r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#;
+        for (method, text, expected) in [
+            (Method::ToolsCall, "{}".into(), format!(r#"{{"resultType":"complete",{meta}}}"#)),
+            (Method::ResourcesRead, r#"{ "a":1}"#.into(), format!(r#"{{ {all},{meta},"a":1}}"#)),
+            (
+                Method::ToolsList,
+                format!(r#"{{"ttlMs":5,"tools":[],{meta}}}"#),
+                format!(r#"{{"resultType":"complete","cacheScope":"private","ttlMs":5,"tools":[],{meta}}}"#),
+            ),
+            (
+                Method::ToolsCall,
+                r#"{"_meta":{"a":1},"resultType":"complete"}"#.into(),
+                format!(
+                    r#"{{"_meta":{{"io.modelcontextprotocol/serverInfo":{INFO},"a":1}},"resultType":"complete"}}"#
+                ),
+            ),
+            (
+                Method::ResourcesRead,
+                format!(r#"{{"resultType":"input_required",{meta}}}"#),
+                format!(r#"{{"resultType":"input_required",{meta}}}"#),
+            ),
+            (Method::ToolsCall, "[]".into(), "[]".into()),
+        ] {
+            assert_eq!(completed(&method, &text), expected);
+        }
+        let payload = raw("{}");
+        let edited = payload.edited(&complete(&Method::ToolsCall, &payload, None));
+        assert_eq!(edited.as_str(), r#"{"resultType":"complete"}"#);
+    }
+
+    #[test]
+    fn what_the_other_era_does_not_know_is_taken_out() {
+        for (text, expected) in [
+            (r#"{"resultType":"complete","structuredContent":[1],"content":[]}"#, r#"{"content":[]}"#),
+            (
+                r#"{"resultType":"complete","structuredContent":{"a":1.10}}"#,
+                r#"{"structuredContent":{"a":1.10}}"#,
+            ),
+            (r#"{"\u0072esultType":"complete","ttlMs":1,"cacheScope":"public"}"#, "{}"),
+            (r#"{"resultType":"complete","_meta":{"io.modelcontextprotocol\/serverInfo":1}}"#, "{}"),
+            (r#"{"resultType":"complete","_meta":{}}"#, r#"{"_meta":{}}"#),
+            // Not of that era, or not the end of the matter.
+            (r#"{"structuredContent":[1],"ttlMs":1}"#, r#"{"structuredContent":[1],"ttlMs":1}"#),
+            (r#"{"resultType":"task","ttlMs":1}"#, r#"{"resultType":"task","ttlMs":1}"#),
+            (r#"{"a":{"resultType":"complete"},"ttlMs":1}"#, r#"{"a":{"resultType":"complete"},"ttlMs":1}"#),
+        ] {
+            let payload = raw(text);
+            assert_eq!(payload.edited(&plain(&payload)).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn results_say_what_they_are() {
+        for (text, expected) in [
+            ("{}", Kind::Complete),
+            (r#"{"a":"resultType"}"#, Kind::Complete),
+            (r#"{"a":{"resultType":"task"},"resultType":"complete"}"#, Kind::Complete),
+            (r#"{"resultType":"input_required"}"#, Kind::InputRequired),
+            (r#"{"\u0072esultType":"input\u005frequired"}"#, Kind::InputRequired),
+            (r#"{"resultType":"task"}"#, Kind::Task),
+            (r#"{"resultType":"incomplete"}"#, Kind::Other),
+            (r#"{"resultType":null}"#, Kind::Other),
+            (r#"{"resultType":"complete","resultType":"task"}"#, Kind::Other),
+            (r#"["resultType"]"#, Kind::Complete),
+        ] {
+            assert_eq!(kind(&raw(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn definitions_lose_what_cannot_be_read() {
+        let as_text = |found: Option<Raw>| found.map(|raw| raw.to_string());
+        let with = raw(r#"{"name":"a","execution":{"taskSupport":"optional"},"x":1.10}"#);
+        assert_eq!(as_text(tool_for_stateless(&with)).as_deref(), Some(r#"{"name":"a","x":1.10}"#));
+        assert_eq!(tool_for_stateless(&raw(r#"{"name":"execution"}"#)), None);
+        for (schema, is_kept) in [
+            (r#"{"type":"object"}"#, true),
+            (r#"{"type":"array"}"#, false),
+            (r#"{"type":["object","null"]}"#, false),
+            ("{}", false),
+            ("true", false),
+        ] {
+            let definition = raw(&format!(r#"{{"name":"a", "outputSchema":{schema}}}"#));
+            let expected = (!is_kept).then_some(r#"{"name":"a"}"#);
+            assert_eq!(as_text(tool_for_handshake(&definition)).as_deref(), expected);
+        }
+        assert_eq!(tool_for_handshake(&raw(r#"{"description":"outputSchema"}"#)), None);
+    }
+
+    #[test]
+    fn a_missing_resource_has_the_code_of_the_era() {
+        let recoded = |text: &str| {
+            let error = raw(text);
+            let edit =
+                not_found_plain(&Method::ResourcesRead, &error).or_else(|| not_found_stateless(&error));
+            edit.map(|edit| error.edited(&[edit]).to_string())
+        };
+        for (text, expected) in [
+            (
+                r#"{"message":"x","code": -32602,"data":{"uri":"a:b"}}"#,
+                Some(r#"{"message":"x","code": -32002,"data":{"uri":"a:b"}}"#),
+            ),
+            (r#"{"code":-32602,"message":"Not Found"}"#, Some(r#"{"code":-32002,"message":"Not Found"}"#)),
+            (r#"{"code":-32002,"message":"x"}"#, Some(r#"{"code":-32602,"message":"x"}"#)),
+            (r#"{"code":-32602,"message":"cursor"}"#, None),
+            (r#"{"code":-32603,"message":"not found"}"#, None),
+        ] {
+            assert_eq!(recoded(text).as_deref(), expected);
+        }
+        assert!(
+            not_found_plain(&Method::ToolsCall, &raw(r#"{"code":-32602,"message":"not found"}"#)).is_none()
+        );
+    }
+
+    const KEYS: &[&str] = &[r#""content""#, r#""contents""#, r#""x\/\u0061""#, r#""isError""#];
+
+    proptest! {
+        #[test]
+        fn what_is_added_can_be_taken_out_again(
+            all in members(KEYS), meta in option::of(members(&[r#""a""#, r#""b""#])), at in 0..6_usize, is_read in ANY, is_told in ANY,
+        ) {
+            let mut all = all;
+            // An empty `_meta` goes with what was put into it.
+            if let Some(meta) = meta.filter(|meta| !meta.is_empty()) {
+                all.insert(at.min(all.len()), member(r#""_meta""#, &object(&meta)));
+            }
+            let payload = raw(&object(&all));
+            let method = if is_read { Method::ResourcesRead } else { Method::ToolsCall };
+            let info = is_told.then(|| raw(INFO));
+            let full = payload.edited(&complete(&method, &payload, info.as_ref()));
+            let full = Raw::parse(full.into_bytes()).expect("JSON");
+            prop_assert_eq!(kind(&full), Kind::Complete);
+            prop_assert!(complete(&method, &full, info.as_ref()).is_empty());
+            prop_assert_eq!(full.edited(&plain(&full)), payload.clone());
+            prop_assert!(plain(&payload).is_empty());
+        }
+    }
+}

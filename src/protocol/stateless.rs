@@ -61,10 +61,17 @@ pub struct Introduction<'a> {
 ///
 /// `None`: it is not of this era. For most requests of the other one, a look for a few bytes tells.
 pub fn names_version(params: Option<&Raw>) -> Option<String> {
-    let params = params.filter(|params| part::mentions(params, &["protocolVersion"]))?;
-    let meta = Part::of(params).entries().filter(|entry| entry.is("_meta"));
-    let version = meta.flat_map(|meta| meta.value.entries()).find(|entry| entry.is(VERSION))?.value;
+    let version = version(params?)?;
     Some(version.string().map_or_else(|| version.text().into(), String::from))
+}
+
+/// What stands where a request names its revision.
+pub(super) fn version(params: &Raw) -> Option<Part<'_>> {
+    if !part::mentions(params, &["protocolVersion"]) {
+        return None;
+    }
+    let meta = Part::of(params).entries().filter(|entry| entry.is("_meta"));
+    meta.flat_map(|meta| meta.value.entries()).find(|entry| entry.is(VERSION)).map(|entry| entry.value)
 }
 
 /// Reads what a request says of itself: -32602 says which member is missing or has another type, -32022 that its
@@ -181,4 +188,170 @@ fn members<'a>(
     ];
     members.extend(level.map(|level| (LOG_LEVEL, level.as_bytes())));
     members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Introduction, equip, meta, names_version, read, strip};
+    use crate::wire::{
+        error::{INVALID_PARAMS, UNSUPPORTED_VERSION},
+        odd::{member, members, object, raw},
+        params,
+        raw::Raw,
+    };
+    use http::StatusCode;
+    use proptest::{bool::ANY, prop_assert, prop_assert_eq, proptest};
+    use serde_json::json;
+
+    fn with_meta(meta: &str) -> Raw {
+        raw(&format!(r#"{{"name":"a","_meta":{meta}}}"#))
+    }
+
+    #[test]
+    fn an_envelope_is_read() {
+        let capabilities = r#"{"elicitation":{"url":{}},"x":1.10}"#;
+        let envelope = read(Some(&with_meta(&format!(
+            r#"{{"io.modelcontextprotocol\/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{capabilities},
+            "io.modelcontextprotocol/clientInfo":{{"name":"c","version":"1"}},"io.modelcontextprotocol/logLevel":"error"}}"#
+        ))));
+        let envelope = envelope.expect("an envelope");
+        assert_eq!((&*envelope.hello.requested, &*envelope.hello.client), ("2026-07-28", "c 1"));
+        assert_eq!(envelope.hello.capabilities.as_str(), capabilities);
+        assert!(envelope.hello.offers.urls && !envelope.hello.offers.forms);
+        assert_eq!(envelope.level, Some("error"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        const VERSION: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
+        const CAPABILITIES: &str = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
+        let both = |more: &str| with_meta(&format!("{{{VERSION},{CAPABILITIES}{more}}}"));
+        for (params, word) in [
+            (raw("{}"), "`params._meta` must be an object; found nothing"),
+            (raw(r#"{"_meta":[]}"#), "`params._meta` must be an object; found []"),
+            (with_meta("{}"), "protocolVersion\"]` must be a string"),
+            (with_meta(&format!("{{{CAPABILITIES}}}")), "protocolVersion"),
+            (with_meta(r#"{"io.modelcontextprotocol/protocolVersion":5}"#), "found 5"),
+            (with_meta(&format!("{{{VERSION}}}")), "clientCapabilities\"]` must be an object; found nothing"),
+            (with_meta(&format!("{{{VERSION},{VERSION}}}")), "duplicate field"),
+            (both(r#","io.modelcontextprotocol/clientInfo":1"#), "clientInfo"),
+            (both(r#","io.modelcontextprotocol/logLevel":"loud""#), "must be one of debug,"),
+            (
+                both(&format!(r#","io.modelcontextprotocol/clientInfo":{{"a":"{}"}}"#, "x".repeat(16_384))),
+                "16384",
+            ),
+        ] {
+            let failure = read(Some(&params)).expect_err("nothing that can be read");
+            assert_eq!((failure.code, failure.stateless_status()), (INVALID_PARAMS, StatusCode::BAD_REQUEST));
+            assert!(failure.message.contains(word), "{}", failure.message);
+        }
+        assert!(read(None).is_err());
+        for more in ["", r#","io.modelcontextprotocol/clientInfo":null"#] {
+            assert_eq!(read(Some(&both(more))).expect("an envelope").hello.client, "? ?");
+        }
+    }
+
+    #[test]
+    fn another_revision_is_refused_before_its_members_are_looked_at() {
+        let params = with_meta(r#"{"io.modelcontextprotocol/protocolVersion":"v999"}"#);
+        let failure = read(Some(&params)).expect_err("a revision that nobody speaks");
+        assert_eq!(
+            (failure.code, failure.stateless_status()),
+            (UNSUPPORTED_VERSION, StatusCode::BAD_REQUEST)
+        );
+        let object: serde_json::Value = serde_json::from_str(failure.object().as_str()).expect("an object");
+        assert_eq!(object["data"]["requested"], "v999");
+        assert_eq!(object["data"]["supported"][0], "2026-07-28");
+    }
+
+    #[test]
+    fn only_meta_names_a_revision() {
+        let none = [r#"{"protocolVersion":"2026-07-28"}"#, r#"{"_meta":{"a":"protocolVersion"}}"#, "{}"];
+        for text in none {
+            assert_eq!(names_version(Some(&raw(text))), None);
+        }
+        assert_eq!(names_version(None), None);
+        for key in
+            ["io.modelcontextprotocol/protocolVersion", r"io.modelcontextprotocol\/\u0070rotocolVersion"]
+        {
+            let params = with_meta(&format!(r#"{{"{key}":"x"}}"#));
+            assert_eq!(names_version(Some(&params)).as_deref(), Some("x"));
+        }
+    }
+
+    #[test]
+    fn what_the_era_brought_is_taken_out() {
+        for (params, left) in [
+            (r#"{"a":1,"requestState":"s","inputResponses":{}}"#, r#"{"a":1}"#),
+            (r#"{"_meta":{"io.modelcontextprotocol\/clientInfo":{}},"a":1.10}"#, r#"{"a":1.10}"#),
+            (
+                r#"{"_meta":{"io.modelcontextprotocol/clientInfo":{}, "traceparent":"x"}}"#,
+                r#"{"_meta":{"traceparent":"x"}}"#,
+            ),
+            (
+                r#"{"_meta":{}, "arguments":{"requestState":1}}"#,
+                r#"{"_meta":{}, "arguments":{"requestState":1}}"#,
+            ),
+            (
+                r#"{"_meta":{"io.modelcontextprotocol/related-task":1}}"#,
+                r#"{"_meta":{"io.modelcontextprotocol/related-task":1}}"#,
+            ),
+        ] {
+            let params = raw(params);
+            assert_eq!(params.edited(&strip(&params)).as_str(), left);
+        }
+    }
+
+    #[test]
+    fn what_stands_there_is_overwritten() {
+        let (capabilities, info) = (raw(r#"{"roots":{}}"#), raw("{}"));
+        let who = Introduction { capabilities: &capabilities, client_info: &info, level: None };
+        for meta_text in ["null", r#"{"io.modelcontextprotocol/clientCapabilities":{"sampling":{}}}"#] {
+            let params = with_meta(meta_text);
+            let equipped = params.edited(&equip(&params, &who));
+            let read: serde_json::Value = serde_json::from_str(equipped.as_str()).expect("JSON");
+            let expected: serde_json::Value = serde_json::from_str(meta(&who).as_str()).expect("JSON");
+            assert_eq!(read, json!({"name": "a", "_meta": expected}));
+        }
+    }
+
+    const PARAMS: &[&str] = &[r#""name""#, r#""arguments""#, r#""x\/\u0061""#, r#""_Meta""#];
+    const META: &[&str] = &[r#""traceparent""#, r#""a""#, r#""io.modelcontextprotocol/related-task""#];
+
+    proptest! {
+        #[test]
+        fn what_is_put_in_can_be_taken_out_again(
+            params in members(PARAMS), own in members(META), has_token in ANY, has_meta in ANY, at in 0..6_usize, token_at in 0..6_usize,
+            has_level in ANY,
+        ) {
+            let (mut params, mut own) = (params, own);
+            if has_token {
+                own.insert(token_at.min(own.len()), member(r#""progressToken""#, r#""t\u0031""#));
+            }
+            // An empty `_meta` goes with what was put into it.
+            let has_meta = has_meta && !own.is_empty();
+            if has_meta {
+                params.insert(at.min(params.len()), member(r#""_meta""#, &object(&own)));
+            }
+            let params = raw(&object(&params));
+            let (capabilities, info) = (raw(r#"{"a":1.10}"#), raw(r#"{"name":"n","version":"1"}"#));
+            let level = has_level.then_some("info");
+            let who = Introduction { capabilities: &capabilities, client_info: &info, level };
+            let edits = equip(&params, &who);
+            if has_token && has_meta && own.iter().filter(|member| member.key.contains("progress")).count() == 1
+                && let Ok(Some((_, token))) = params::progress_token(&params)
+            {
+                prop_assert!(edits.iter().all(|(at, _)| at.end <= token.start || token.end <= at.start));
+            }
+            let equipped = Raw::parse(params.edited(&edits).into_bytes()).expect("JSON");
+            prop_assert_eq!(names_version(Some(&equipped)), Some("2026-07-28".to_owned()));
+            let envelope = read(Some(&equipped)).expect("an envelope");
+            prop_assert_eq!((&envelope.hello.capabilities, envelope.level), (&capabilities, level));
+            let cuts = strip(&equipped);
+            if let Ok(Some((_, token))) = params::progress_token(&equipped) {
+                prop_assert!(cuts.iter().all(|(at, _)| at.end <= token.start || token.end <= at.start));
+            }
+            prop_assert_eq!(equipped.edited(&cuts), params);
+        }
+    }
 }

@@ -310,9 +310,37 @@ impl<'de, const N: usize> Visitor<'de> for Wanted<'_, N> {
 
 #[cfg(test)]
 mod tests {
-    use super::Part;
-    use crate::wire::raw::Raw;
+    use super::{Part, joined, mentions};
+    use crate::wire::{
+        odd::{Member, members, object, raw},
+        raw::Raw,
+        splice::Edit,
+    };
     use bytes::Bytes;
+    use proptest::{prop_assert, prop_assert_eq, proptest, sample::subsequence};
+
+    const KEYS: &[&str] = &[r#""a""#, r#""b""#, r#""c \/\"d""#, r#""\u0061""#, r#""""#];
+    const NAMES: &[&str] = &["a", "b", "c /\"d", ""];
+
+    /// The members of an object as they are written.
+    fn written(raw: &Raw) -> Vec<(String, String)> {
+        let entries = Part::of(raw).entries();
+        entries.map(|entry| (entry.key.text().into(), entry.value.text().into())).collect()
+    }
+
+    fn name(member: &Member) -> String {
+        serde_json::from_str(&member.key).expect("a string")
+    }
+
+    fn cut(raw: &Raw, names: &[&str]) -> Raw {
+        let cuts = Part::of(raw).without(names).into_iter().map(|at| (at, Bytes::new()));
+        valid(raw, &cuts.collect::<Vec<Edit>>())
+    }
+
+    /// The text with the edits made, which must be JSON.
+    fn valid(raw: &Raw, edits: &[Edit]) -> Raw {
+        Raw::parse(raw.edited(edits).into_bytes()).expect("edits keep JSON valid")
+    }
 
     #[test]
     fn parts_know_where_they_stand() {
@@ -325,5 +353,85 @@ mod tests {
         assert!(items[0].string().is_none() && items[0].items().is_none() && items[0].member("a").is_none());
         assert!(whole.member("d").is_none() && whole.member("nothing").is_none());
         assert!(whole.members(["a", "d"]).is_err_and(|reason| reason.contains("duplicate field `d`")));
+    }
+
+    #[test]
+    fn commas_go_with_the_members_they_belong_to() {
+        for (text, names, left) in [
+            (r#"{ "a" : 1 , "b": 2,"c":3 }"#, vec!["a"], r#"{ "b": 2,"c":3 }"#),
+            (r#"{ "a" : 1 , "b": 2,"c":3 }"#, vec!["b"], r#"{ "a" : 1,"c":3 }"#),
+            (r#"{ "a" : 1 , "b": 2,"c":3 }"#, vec!["c"], r#"{ "a" : 1 , "b": 2 }"#),
+            (r#"{ "a" : 1 , "b": 2,"c":3 }"#, vec!["b", "a"], r#"{ "c":3 }"#),
+            (r#"{ "a" : 1 , "b": 2,"c":3 }"#, vec!["b", "c"], r#"{ "a" : 1 }"#),
+            (r#"{ "a" : 1 , "b": 2,"c":3 }"#, vec!["a", "c"], r#"{ "b": 2 }"#),
+            (r#"{ "a" : 1 , "b": 2,"c":3 }"#, vec!["a", "b", "c"], "{  }"),
+            (r#"{"\u0061":1,"a":[{"a":2}],"b":3,"a":4}"#, vec!["a"], r#"{"b":3}"#),
+            (r#"[{"a":1}]"#, vec!["a"], r#"[{"a":1}]"#),
+            (r#""a""#, vec!["a"], r#""a""#),
+        ] {
+            assert_eq!(cut(&raw(text), &names).as_str(), left, "{names:?} out of {text}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_found_however_it_is_written() {
+        assert!(mentions(&raw(r#"{"abc":1}"#), &["x", "abc"]));
+        assert!(mentions(&raw(r#"{"\u0061bc":1}"#), &["abc"]));
+        assert!(!mentions(&raw(r#"{"ab":"c\n"}"#), &["abc"]));
+    }
+
+    proptest! {
+        #[test]
+        fn members_are_found_as_they_were_written(all in members(KEYS)) {
+            let raw = raw(&object(&all));
+            let expected: Vec<_> = all.iter().map(|member| (member.key.clone(), member.value.clone())).collect();
+            prop_assert_eq!(written(&raw), expected);
+            for entry in Part::of(&raw).entries() {
+                prop_assert_eq!(&raw.as_str()[entry.value.at()], entry.value.text());
+                prop_assert!(raw.as_str()[entry.at()].starts_with(entry.key.text()));
+                prop_assert!(raw.as_str()[entry.at()].ends_with(entry.value.text()));
+            }
+        }
+
+        #[test]
+        fn what_is_cut_is_gone_and_nothing_else(all in members(KEYS), names in subsequence(NAMES, 0..=NAMES.len())) {
+            let left = cut(&raw(&object(&all)), &names);
+            let kept = all.iter().filter(|member| !names.contains(&&*name(member)));
+            let kept: Vec<_> = kept.map(|member| (member.key.clone(), member.value.clone())).collect();
+            prop_assert_eq!(written(&left), kept);
+        }
+
+        #[test]
+        fn what_is_put_first_can_be_taken_out_again(all in members(KEYS)) {
+            let before = raw(&object(&all));
+            let edit = Part::of(&before).insertion(&joined(&[("new", b"1.10"), ("newer", b"{}")]));
+            let with = valid(&before, &edit.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(written(&with).len(), all.len() + 2);
+            prop_assert_eq!(cut(&with, &["newer", "new"]), before);
+        }
+
+        #[test]
+        fn members_are_exactly_what_they_are_to_be(
+            all in members(KEYS), names in subsequence(NAMES, 0..=NAMES.len()), used in 0..4_usize,
+        ) {
+            let before = raw(&object(&all));
+            let new: Vec<(&str, &[u8])> = names.iter().take(used).map(|name| (*name, &b"\"new\""[..])).collect();
+            let edits = Part::of(&before).with(&names, &new);
+            let is_own = |text: &String| names.contains(&&*serde_json::from_str::<String>(text).expect("a string"));
+            for other in Part::of(&before).entries().filter(|entry| !is_own(&entry.key.text().into())) {
+                let at = other.at();
+                prop_assert!(edits.iter().all(|(edit, _)| edit.end <= at.start || at.end <= edit.start));
+            }
+            let (own, others): (Vec<_>, Vec<_>) =
+                written(&valid(&before, &edits)).into_iter().partition(|(key, _)| is_own(key));
+            let kept = all.iter().filter(|member| !names.contains(&&*name(member)));
+            let kept: Vec<_> = kept.map(|member| (member.key.clone(), member.value.clone())).collect();
+            prop_assert_eq!(others, kept);
+            let mut own: Vec<_> = own.iter().map(|(key, value)| (raw(key), value.as_bytes())).collect();
+            let mut expected: Vec<_> = new.iter().map(|(key, value)| (Raw::of(*key), *value)).collect();
+            own.sort_by_key(|(key, _)| key.as_str().to_owned());
+            expected.sort_by_key(|(key, _)| key.as_str().to_owned());
+            prop_assert_eq!(own, expected);
+        }
     }
 }
