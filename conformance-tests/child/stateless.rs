@@ -25,7 +25,8 @@ pub(crate) fn take(message: &Value, has_handshake: bool) {
         }),
         Some("tools/list") => {
             let tool = |name: &&str| json!({"name": name, "inputSchema": {"type": "object"}});
-            json!({"tools": ["pid", "change", "ask"].iter().map(tool).collect::<Vec<_>>()})
+            let tools: Vec<_> = ["pid", "change", "ask"].iter().map(tool).collect();
+            json!({"tools": tools})
         }
         Some("resources/list") => {
             json!({"resources": [{"uri": "x://one", "name": "one"}, {"uri": "x://two", "name": "two"}]})
