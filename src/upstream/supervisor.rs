@@ -200,8 +200,11 @@ impl Supervisor {
             }
         };
         drop(listening);
-        // A farewell to a dead upstream must not hold up the next attempt.
-        inner.net.farewells().spawn(async move { link.close(LANE).await });
+        // What is kept for a name there is not this link's alone.
+        if matches!(end, End::Stopped) || !link.is_stateless() {
+            // A farewell to a dead upstream must not hold up the next attempt.
+            inner.net.farewells().spawn(async move { link.close(LANE).await });
+        }
         end
     }
 
