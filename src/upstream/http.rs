@@ -135,7 +135,10 @@ impl HttpLink {
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Response, Fault> {
         let mut all = self.headers.clone();
-        all.extend(headers.iter().cloned());
+        for (name, value) in headers {
+            // None of them may be there twice.
+            all.insert(name, value.clone());
+        }
         let request = self.net.client(lane).post(self.url.clone()).headers(all).body(body);
         request.send().await.map_err(net::fault)
     }
