@@ -110,9 +110,8 @@ fn found(value: &Value) -> String {
     if value.is_null() { "nothing".into() } else { excerpt(&value.to_string()) }
 }
 
-/// Our answer to `initialize`, where it is not an upstream's own.
-pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str>) -> Raw {
-    let info = info();
+/// Our answer to `initialize`, where it is not an upstream's own; `info` says who answers.
+pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str>, info: &Raw) -> Raw {
     let (version, capabilities) = (Raw::of(version.as_str()), Raw::of(capabilities));
     let instructions =
         instructions.map_or_else(String::new, |text| format!(r#","instructions":{}"#, Raw::of(text)));
@@ -126,7 +125,10 @@ pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str
 /// everything that can be passed on to whoever calls.
 pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
     let (version, capabilities, client_info) = match client {
-        Some((hello, version)) => (version, hello.capabilities.clone(), hello.client_info.clone()),
+        // Whatever era the client is of, this upstream is of the handshake era.
+        Some((hello, version)) => {
+            (version.min(Version::LATEST), hello.capabilities.clone(), hello.client_info.clone())
+        }
         None => {
             let mut capabilities = offered();
             capabilities["roots"] = json!({"listChanged": true});

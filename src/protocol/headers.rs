@@ -72,10 +72,15 @@ pub fn name_key(method: &Method) -> Option<&'static str> {
 
 /// The headers of a request to an upstream, but for those of its arguments.
 pub fn standard(method: &Method, params: Option<&Raw>) -> Vec<(HeaderName, HeaderValue)> {
+    of_named(method, named(method, params).as_deref())
+}
+
+/// The same of a request that names its object so.
+pub fn of_named(method: &Method, name: Option<&str>) -> Vec<(HeaderName, HeaderValue)> {
     let version = crate::protocol::version::Version::STATELESS.as_str();
     let mut headers = vec![(VERSION, HeaderValue::from_static(version))];
     headers.extend(HeaderValue::from_str(&encode(method.as_str())).ok().map(|value| (METHOD, value)));
-    let name = named(method, params).and_then(|name| HeaderValue::from_str(&encode(&name)).ok());
+    let name = name.and_then(|name| HeaderValue::from_str(&encode(name)).ok());
     headers.extend(name.map(|value| (NAME, value)));
     headers
 }

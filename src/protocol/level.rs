@@ -1,6 +1,10 @@
 //! The levels of log messages (RFC 5424, section 6.2.1, as MCP's `logging/setLevel` names them).
 
-use crate::wire::{message::Notice, raw::Raw};
+use crate::wire::{
+    message::Notice,
+    part::{self, Part},
+    raw::Raw,
+};
 use serde::Deserialize;
 
 /// All levels, least severe first.
@@ -29,6 +33,16 @@ pub fn known(name: &str) -> Option<&'static str> {
 pub fn refused(path: &str, found: &str) -> String {
     let found = crate::wire::message::excerpt(found);
     format!("`{path}` must be one of {}; found {found}", LEVELS.join(", "))
+}
+
+/// The level that a request of the stateless era asks for in its metadata, if it does (2026-07-28, basic, "_meta").
+pub fn of_request(params: &Raw) -> Option<&'static str> {
+    const KEY: &str = "io.modelcontextprotocol/logLevel";
+    if !part::mentions(params, &["logLevel"]) {
+        return None;
+    }
+    let level = Part::of(params).member("_meta")?.member(KEY)?.string()?;
+    LEVELS.into_iter().find(|known| *known == level)
 }
 
 /// Whether a `notifications/message` is at least as severe as `level`; one whose level is not known is.

@@ -136,7 +136,6 @@ impl HttpLink {
     ) -> Result<Response, Fault> {
         let mut all = self.headers.clone();
         for (name, value) in headers {
-            // None of them may be there twice.
             all.insert(name, value.clone());
         }
         let request = self.net.client(lane).post(self.url.clone()).headers(all).body(body);

@@ -1,9 +1,17 @@
 //! Reads all pages of an upstream's lists.
 
 use crate::{
-    catalog::listing::{self, Definition, Kind, Listing},
+    catalog::{
+        hint::Hint,
+        listing::{self, Definition, Kind, Listing, Mirroring},
+    },
     protocol::call::Lane,
-    upstream::{fault::Fault, link::Link, settings::Settings, words},
+    upstream::{
+        fault::Fault,
+        link::Link,
+        settings::{Settings, Transport},
+        words,
+    },
     wire::{message::excerpt, part::Part, raw::Raw},
 };
 use serde_json::Value;
@@ -12,7 +20,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The most pages of one list: an upstream whose cursors never end is stopped here.
 const MAX_PAGES: usize = 1000;
@@ -74,9 +82,11 @@ pub(crate) async fn read(
         }
         let after = settings.timeouts.list.saturating_mul(MOST_WAITS);
         let overdue = Err(Failed::Fault(Fault::Timeout { step: steps(kind).1, after }));
+        let asked = Instant::now();
         let fault = match timeout(after, reading.pages(kind)).await.unwrap_or(overdue) {
-            Ok(items) => {
+            Ok((items, hint)) => {
                 *listing.of_mut(kind) = items;
+                listing.hints.set(kind, hint, asked);
                 continue;
             }
             // Many that have resources never heard of templates, which is allowed.
@@ -86,8 +96,10 @@ pub(crate) async fn read(
         if kind == Kind::Tools || !reading.goes_on(&fault) {
             return Err(fault);
         }
-        let known = before.map_or(&[][..], |before| before.of(kind));
-        known.clone_into(listing.of_mut(kind));
+        match before {
+            Some(before) => listing.keep(kind, before),
+            None => listing.hints.set(kind, Hint::default(), asked),
+        }
         reading.tell(format!("its {} could not be read, and what was known is kept: {fault}", kind.method()));
     }
     let Reading { oddities, ttl, .. } = reading;
@@ -107,15 +119,19 @@ fn steps(kind: Kind) -> (&'static str, &'static str) {
 // === impl Reading ===
 
 impl Reading<'_> {
-    async fn pages(&mut self, kind: Kind) -> Result<Vec<Definition>, Failed> {
-        let (method, mut items) = (kind.method(), Vec::new());
+    async fn pages(&mut self, kind: Kind) -> Result<(Vec<Definition>, Hint), Failed> {
+        let (method, mut items, mut hint) = (kind.method(), Vec::new(), None);
         let (mut cursor, mut seen): (Option<String>, HashSet<String>) = (None, HashSet::new());
         for _ in 0..MAX_PAGES {
             let result = self.page(kind, cursor.as_deref()).await?;
             self.note_ttl(kind, &result);
-            let page = listing::read_page(kind, &result)
+            let is_sent = self.link.is_stateless() && self.link.transport() == Transport::Http;
+            let mirroring = if is_sent { Mirroring::Sent } else { Mirroring::Unsent };
+            let page = listing::read_page(kind, &result, mirroring)
                 .map_err(|error| Fault::NotMcp(format!("its {method} is not as specified: {error}")))?;
             items.extend(page.items);
+            let said = hint.map_or(page.hint, |hint: Hint| hint.and(page.hint));
+            hint = Some(said);
             for oddity in page.oddities {
                 self.tell(oddity);
             }
@@ -127,9 +143,9 @@ impl Reading<'_> {
                 Some(next) if seen.insert(next.clone()) => cursor = Some(next),
                 Some(next) => {
                     self.tell(format!("the cursor `{}` came twice; the list ends there", excerpt(&next)));
-                    return Ok(items);
+                    return Ok((items, said));
                 }
-                None => return Ok(items),
+                None => return Ok((items, said)),
             }
         }
         Err(Fault::NotMcp(format!("a list of more than {MAX_PAGES} pages")).into())

@@ -133,8 +133,9 @@ impl Supervisor {
             is_news = is_other || status.said != said;
             status.said = said;
             tools = listing.tools.len();
-            if !is_same {
-                status.listing = Some(Arc::new(listing));
+            match &status.listing {
+                Some(same) if is_same => same.hints.renew(&listing.hints),
+                _ => status.listing = Some(Arc::new(listing)),
             }
             is_news
         });

@@ -41,7 +41,7 @@ impl Upstream {
         let id = request.id();
         let done = || Ok(Some(Answer::result(&id, &Raw::of(&json!({})))));
         if !is_wanted {
-            if !inner.subscriptions.remove(affinity, uri, caller.session) {
+            if !inner.subscriptions.remove(affinity, uri, caller.subscriber) {
                 return done();
             }
             if inner.is_stateless() {
@@ -71,7 +71,7 @@ impl Upstream {
         if matches!(&answer, Ok(Some(answer)) if !answer.is_error) {
             inner.subscriptions.agree(affinity, uri);
         } else {
-            inner.subscriptions.remove(affinity, uri, caller.session);
+            inner.subscriptions.remove(affinity, uri, caller.subscriber);
         }
         answer
     }
@@ -117,23 +117,33 @@ impl Upstream {
 
     /// Closes what it keeps for an ended client session.
     pub fn release(&self, session: u64, lane: Lane) {
-        let inner = self.0.clone();
-        let last = inner.subscriptions.release(session);
-        inner.sessions.release(session, lane);
-        let shared: Vec<_> =
-            last.into_iter().filter(|(affinity, _)| !matches!(affinity, Affinity::Session(_))).collect();
-        if shared.is_empty() {
+        let mut last = self.0.subscriptions.release(session);
+        self.0.sessions.release(session, lane);
+        // What was the session's own went with it.
+        last.retain(|(affinity, _)| !matches!(affinity, Affinity::Session(_)));
+        self.unsubscribe(last, lane);
+    }
+
+    /// Ends the subscriptions of a stream that nobody listens to any more.
+    pub fn unlisten(&self, subscriber: u64, lane: Lane) {
+        let last = self.0.subscriptions.release(subscriber);
+        self.unsubscribe(last, lane);
+    }
+
+    fn unsubscribe(&self, last: Vec<(Affinity, Arc<str>)>, lane: Lane) {
+        if last.is_empty() {
             return;
         }
+        let inner = self.0.clone();
         tokio::spawn(async move {
             if inner.is_stateless() {
-                let affinities: HashSet<_> = shared.into_iter().map(|(affinity, _)| affinity).collect();
+                let affinities: HashSet<_> = last.into_iter().map(|(affinity, _)| affinity).collect();
                 for affinity in affinities {
                     inner.watch_less(lane, affinity).await;
                 }
                 return;
             }
-            for (affinity, uri) in shared {
+            for (affinity, uri) in last {
                 let Some(lease) = inner.sessions.lease_open(affinity, lane) else { continue };
                 if let Some(link) = lease.opened() {
                     inner.say(lane, link, &Method::Unsubscribe, &Raw::of(&json!({"uri": uri}))).await;

@@ -230,6 +230,14 @@ pub(crate) fn beginning(text: &str, most: usize) -> String {
 // === impl Request ===
 
 impl Request {
+    /// The request that a text is, if it is one.
+    pub fn parse(buffer: &Bytes) -> Option<Self> {
+        match Message::parse(buffer) {
+            Ok(Message::Request(request)) => Some(request),
+            _ => None,
+        }
+    }
+
     /// Makes a request of our own; `params` is a JSON object.
     pub fn new(id: &Raw, method: &Method, params: Option<&Raw>) -> Self {
         let mut buffer = Vec::with_capacity(128 + params.map_or(0, |params| params.as_bytes().len()));
@@ -269,6 +277,14 @@ impl Request {
 // === impl Notice ===
 
 impl Notice {
+    /// The notice that a text is, if it is one.
+    pub fn parse(buffer: &Bytes) -> Option<Self> {
+        match Message::parse(buffer) {
+            Ok(Message::Notice(notice)) => Some(notice),
+            _ => None,
+        }
+    }
+
     /// Makes a notification of our own; `params` is a JSON object.
     pub fn new(method: &Method, params: Option<&Raw>) -> Self {
         let mut buffer = b"{\"jsonrpc\":\"2.0\"".to_vec();
