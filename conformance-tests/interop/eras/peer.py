@@ -296,8 +296,7 @@ async def serve(orders: Any) -> None:
         peer = (Stateless if MODERN else Handshake)(order)
         try:
             async with contextlib.AsyncExitStack() as stack:
-                with anyio.fail_after(20):
-                    offered = await stack.enter_async_context(peer.opened())
+                offered = await stack.enter_async_context(peer.opened())
                 put({"n": order["n"], "ok": offered})
                 async with anyio.create_task_group() as group:
                     closing = await answer(peer, orders, group)

@@ -227,7 +227,12 @@ def stateless() -> Server:
                     if TASKS not in (call.capabilities.get("extensions") or {}):
                         raise Fault(-32021, "This tool runs as a task only", {"requiredCapabilities": {"extensions": {TASKS: {}}}})
                     return jobs.start(params["arguments"]["word"])
-                return await APP.answer(method, call, params)
+                result = await APP.answer(method, call, params)
+                # Lists may be kept until they are said to have changed.
+                hints = {"ttlMs": 60000, "cacheScope": "public"} if method.endswith("/list") else {"ttlMs": 0, "cacheScope": "private"}
+                if method.endswith("/list") or method == "resources/read":
+                    result |= hints
+                return {"resultType": "complete", **result}
             except Needed as needed:
                 return {"resultType": "input_required", "inputRequests": needed.requests, "requestState": needed.state}
             except Refused as refused:
