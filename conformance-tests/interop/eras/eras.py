@@ -123,6 +123,7 @@ class Peer:
         self.pending: dict[int, asyncio.Future] = {}
         self.changed = asyncio.Event()
         self.told: list[tuple[str, dict]] = []
+        self.told_at: list[float] = []
         self.asked: list[tuple[str, dict]] = []
         self.reports: dict[int, list[dict]] = {}
 
@@ -137,6 +138,7 @@ class Peer:
             match message.get("event"):
                 case "told":
                     self.told.append((message["method"], message["params"]))
+                    self.told_at.append(time.monotonic())
                 case "asked":
                     self.asked.append((message["method"], message["params"]))
                 case "progress":
@@ -185,7 +187,7 @@ class Peer:
         if self.process is None or self.process.returncode is not None:
             await self.start()
         self.name = f"{self.kind}-{upstream}-{os.urandom(2).hex()}"
-        for heard in (self.told, self.asked):
+        for heard in (self.told, self.told_at, self.asked):
             heard.clear()
         kind = KINDS[self.kind]
         self.opened = await asyncio.wait_for(self.do(
@@ -264,8 +266,10 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-async def listening(port: int, what: str) -> None:
+async def listening(port: int, what: str, process: Any) -> None:
     for _ in range(300):
+        if process.returncode is not None:
+            sys.exit(f"FAILED eras: {what} ended at once; its log is in {LOGS}")
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
@@ -277,10 +281,10 @@ async def listening(port: int, what: str) -> None:
 
 async def start_servers(kinds: list[str]) -> dict[str, str]:
     ports = dict(zip([kind for kind in kinds if KINDS[kind]["transport"] != "stdio"], free_ports(len(kinds))))
+    started = {kind: await PROCESSES.start([*server_command(kind), "--port", str(port)], LOGS / f"server-{kind}.log")
+               for kind, port in ports.items()}
     for kind, port in ports.items():
-        await PROCESSES.start([*server_command(kind), "--port", str(port)], LOGS / f"server-{kind}.log")
-    for kind, port in ports.items():
-        await listening(port, f"the server {kind}")
+        await listening(port, f"the server {kind}", started[kind])
     return {kind: f"http://127.0.0.1:{port}/{'sse' if KINDS[kind]['transport'] == 'sse' else 'mcp'}" for kind, port in ports.items()}
 
 
@@ -297,8 +301,8 @@ async def start_gateway(work: pathlib.Path, urls: dict[str, str]) -> str:
     (port,) = free_ports(1)
     config = work / "trunkline.yaml"
     config.write_text(f"listen: 127.0.0.1:{port}\naliases: aliases\n")
-    await PROCESSES.start([ARGS.gateway, "--config", str(config)], LOGS / "gateway.log")
-    await listening(port, "the gateway")
+    process = await PROCESSES.start([ARGS.gateway, "--config", str(config)], LOGS / "gateway.log")
+    await listening(port, "the gateway", process)
     return f"http://127.0.0.1:{port}"
 
 

@@ -213,8 +213,8 @@ class Stateless extends Peer {
     this.wanted = level;
     return {};
   }
-  // What the SDK will not send goes to its transport, with the members of this era.
-  raw({ method, params = {} }) {
+  // What the SDK will not send goes beside it over HTTP, and to its transport over stdio.
+  async raw({ method, params = {} }) {
     const { transport } = this.client;
     const id = `raw-${Math.random().toString(36).slice(2)}`;
     const meta = {
@@ -222,14 +222,26 @@ class Stateless extends Peer {
       'io.modelcontextprotocol/clientInfo': { name: this.name, version: version('client') },
       'io.modelcontextprotocol/clientCapabilities': this.able(),
     };
+    const body = { jsonrpc: '2.0', id, method, params: { ...params, _meta: meta } };
+    const failure = error => Object.assign(new Error(error.message), error);
+    if (this.order.url) {
+      const answer = await fetch(this.order.url, {
+        method: 'POST', body: JSON.stringify(body), headers: {
+          'content-type': 'application/json', accept: 'application/json, text/event-stream',
+          'mcp-protocol-version': this.order.revision, 'mcp-method': method,
+        } });
+      const { error, result } = await answer.json();
+      if (error) throw failure(error);
+      return result;
+    }
     return new Promise((done, failed) => {
       const heard = transport.onmessage;
       transport.onmessage = (message, extra) => {
         if (message.id !== id) return heard.call(transport, message, extra);
         transport.onmessage = heard;
-        return message.error ? failed(Object.assign(new Error(message.error.message), message.error)) : done(message.result);
+        return message.error ? failed(failure(message.error)) : done(message.result);
       };
-      transport.send({ jsonrpc: '2.0', id, method, params: { ...params, _meta: meta } }).catch(failed);
+      transport.send(body).catch(failed);
     });
   }
   async task({ name, arguments: args }) {
