@@ -80,7 +80,9 @@ class Peer:
     async def on_message(self, message: Any) -> None:
         message = getattr(message, "root", message)
         method = getattr(message, "method", None)
-        if isinstance(method, str) and method.startswith("notifications/") and method != "notifications/progress":
+        # 2.3 gives what comes with a subscription to its reader, too.
+        twice = MODERN and method.endswith(("list_changed", "resources/updated")) if isinstance(method, str) else False
+        if isinstance(method, str) and method.startswith("notifications/") and method != "notifications/progress" and not twice:
             put({"event": "told", "method": method, "params": plain(message).get("params") or {}})
 
     def able(self) -> dict:
