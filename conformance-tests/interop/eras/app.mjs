@@ -27,6 +27,12 @@ export class Needed extends Error {
 export const said = (text, more = {}) => ({ content: [{ type: 'text', text }], ...more });
 export const told = data => said(JSON.stringify(data));
 
+// What an `Mcp-Param-*` header says.
+function mirrored(value) {
+  const coded = /^=\?base64\?(.*)\?=$/.exec(value ?? '');
+  return coded ? Buffer.from(coded[1], 'base64').toString() : value ?? 'nobody';
+}
+
 // The states of calls that were answered with `input_required`; a state must come back byte for byte.
 export class Rounds {
   known = new Map();
@@ -137,7 +143,7 @@ export class App {
         return { ...told(structured), ...(this.revision >= '2025-06-18' && { structuredContent: structured }) };
       }
       case 'weigh_list': return { ...told([value, 7]), structuredContent: [value, 7] };
-      case 'routed': return said(`routed to ${args.region}`);
+      case 'routed': return said(`routed to ${args.region}, by header to ${mirrored(call.headers?.get('mcp-param-region'))}`);
       case 'fail': return said(`failed on purpose: ${value}`, { isError: true });
       case 'steps':
         for (const done of [1, 2, 3]) {

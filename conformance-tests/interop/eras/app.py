@@ -50,11 +50,20 @@ def told(data: Any) -> dict:
     return said(json.dumps(data))
 
 
+def mirrored(value: str | None) -> str:
+    """What an `Mcp-Param-*` header says."""
+    if value is None:
+        return "nobody"
+    coded = value.removeprefix("=?base64?").removesuffix("?=")
+    return value if coded == value else base64.b64decode(coded).decode()
+
+
 class Call:
     """One request: what the server knows of its sender, and what it can tell it. Each era fills it in its own way."""
 
     client: dict = {}
     capabilities: dict = {}
+    headers: Any = {}
 
     async def progress(self, done: int, total: int, message: str) -> None: ...
     async def log(self, level: str, data: Any) -> None: ...
@@ -183,7 +192,7 @@ class App:
             case "weigh_list":
                 return told([args["value"], 7]) | {"structuredContent": [args["value"], 7]}
             case "routed":
-                return said(f"routed to {args['region']}")
+                return said(f"routed to {args['region']}, by header to {mirrored(call.headers.get('mcp-param-region'))}")
             case "fail":
                 return said(f"failed on purpose: {args['value']}", isError=True)
             case "steps":

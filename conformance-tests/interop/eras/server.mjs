@@ -183,7 +183,7 @@ async function stateless() {
     const level = envelope[sdk.LOG_LEVEL_META_KEY];
     const answers = rounds.answers(mcpReq.requestState(), mcpReq.inputResponses);
     return {
-      client: envelope[sdk.CLIENT_INFO_META_KEY] ?? {}, capabilities, signal: mcpReq.signal,
+      client: envelope[sdk.CLIENT_INFO_META_KEY] ?? {}, capabilities, signal: mcpReq.signal, headers: ctx.http?.req?.headers,
       progress: async (progress, total, message) => token !== undefined && mcpReq.notify(
         { method: 'notifications/progress', params: { progressToken: token, progress, total, message } }),
       log: async (at, data) => level && LEVELS.indexOf(at) >= LEVELS.indexOf(level) && mcpReq.notify(

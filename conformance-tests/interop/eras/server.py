@@ -93,6 +93,7 @@ class Stateless(Call):
         self.session, self.id, self.rounds = ctx.session, ctx.request_id, rounds
         meta = (ctx.params or {}).get("_meta") or {}
         self.token = meta.get("progressToken")
+        self.headers = getattr(ctx.request, "headers", {})
         self.client = meta.get("io.modelcontextprotocol/clientInfo") or {}
         self.capabilities = meta.get("io.modelcontextprotocol/clientCapabilities") or {}
         self.answers = rounds.answers(params.get("requestState"), params.get("inputResponses"))
