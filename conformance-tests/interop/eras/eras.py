@@ -245,7 +245,7 @@ class Run:
         try:
             await asyncio.wait_for(check(cell), FEATURE_SECONDS)
         except (Failed, Refusal) as error:
-            mark, reason = "fail", short(str(error))
+            mark, reason = "fail", str(error)
         except asyncio.TimeoutError:
             mark, reason = "fail", f"not finished after {FEATURE_SECONDS} s"
         except Exception as error:
@@ -305,7 +305,11 @@ async def start_gateway(work: pathlib.Path, urls: dict[str, str]) -> str:
     config.write_text(f"listen: 127.0.0.1:{port}\naliases: aliases\n")
     process = await PROCESSES.start([ARGS.gateway, "--config", str(config)], LOGS / "gateway.log")
     await listening(port, "the gateway", process)
-    return f"http://127.0.0.1:{port}"
+    base = f"http://127.0.0.1:{port}"
+    ready = await asyncio.create_subprocess_exec(sys.executable, str(HERE.parent / "await_ready.py"), base, "60", *UPSTREAMS)
+    if await ready.wait():
+        sys.exit(f"FAILED eras: not all upstreams are ready after 60 s; the gateway's log is in {LOGS}")
+    return base
 
 
 async def main() -> int:
