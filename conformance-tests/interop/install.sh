@@ -36,6 +36,8 @@ install_clients() {
   install_suite || return 1
   npm_packages clients @modelcontextprotocol/sdk@1.32.2 @modelcontextprotocol/server-everything@2026.8.31 \
     @modelcontextprotocol/inspector@2.12.0 @anthropic-ai/claude-code@2.1.330 || return 1
+  # The second generation of the TypeScript SDK; apart, because the inspector brings one of its own.
+  npm_packages eras @modelcontextprotocol/client@2.4.0 @modelcontextprotocol/server@2.4.0 || return 1
   for version in "${PYTHON_SDKS[@]}"; do
     stamped "mcp-$version" "$version" && continue
     rm -rf "$TEST/venv/mcp-$version"
