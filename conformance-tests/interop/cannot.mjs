@@ -17,6 +17,11 @@ const anywhere = {
 const handshake = {};
 
 // The suite speaks 2025-11-25, and the upstream is a server of the stateless era.
-const stateless = {};
+const stateless = {
+  'server-sse-polling': {
+    unmade: ['server-sse-priming-event', 'server-sse-retry-field', 'server-sse-disconnect-resume'],
+    because: 'a server of the stateless era closes no stream in the middle of a call: what it had to say would be lost',
+  },
+};
 
 export const CANNOT = { anywhere, handshake, stateless };

@@ -119,6 +119,14 @@ const uncarried = new Map(options.uncarried.map(text => {
   const [column, scenario, ...reason] = text.split(':');
   return [`${scenario} ${column}`, reason.join(':')];
 }));
+// Lines that are the same for several endpoints, once.
+function gathered(lines) {
+  for (const line of new Set(lines.map(([line]) => line))) {
+    const where = lines.filter(([other]) => other === line).map(([, column]) => column);
+    console.log(`  ${line} (${where.length === columns.length ? 'everywhere' : where.join(', ')})`);
+  }
+}
+
 let passed = 0;
 let failed = 0;
 for (const run of runs) {
@@ -174,7 +182,7 @@ for (const run of runs) {
       const why = isDirect ? cell.bad : cell.lost.length ? cell.lost : cell.bad;
       if (cell.fails && !reason) lines.failed.push(`FAILED ${where}: ${why.join(' | ')}`);
       if (!isDirect) {
-        lines.named.push(...cell.named.map(what => `${where}: ${what}`));
+        lines.named.push(...cell.named.map(what => [`${scenario}: ${what}`, column]));
         lines.gained.push(...cell.gained.map(what => `${where}: ${what}`));
       }
       if (isDirect && !cell.passes && options.compare) lines.gained.push(`${where}: fails directly: ${cell.bad.join(' | ')}`);
@@ -202,13 +210,10 @@ for (const run of runs) {
   for (const line of lines.gained) console.log(`  ${line}`);
   if (lines.uncarried.length) console.log(`\nwhat the transport of the upstream cannot carry, ${version}:`);
   for (const line of lines.uncarried) console.log(`  ${line}`);
-  if (lines.cannot.length) console.log(`\nwhat cannot be, and is not, ${version}, revision ${options.revision}:`);
-  for (const line of new Set(lines.cannot.map(([line]) => line))) {
-    const where = lines.cannot.filter(([other]) => other === line).map(([, column]) => column);
-    console.log(`  ${line} (${where.length === columns.length ? 'everywhere' : where.join(', ')})`);
-  }
+  if (lines.cannot.length) console.log(`\nwhat cannot be, and is not, ${version}:`);
+  gathered(lines.cannot);
   if (gateways.length && lines.named.length) console.log(`\nnot asked by the suite through a gateway, in its own words, ${version}:`);
-  for (const line of lines.named) console.log(`  ${line}`);
+  gathered(lines.named);
 }
 console.log(`\nofficial suite: ${passed} passed, ${failed} failed`);
 process.exit(failed || !passed ? 1 : 0);
