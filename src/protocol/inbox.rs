@@ -124,7 +124,7 @@ impl Inbox {
                     Some(notice) => self.listens.updated(&notice),
                     None => {}
                 },
-                Method::TaskNotice => self.listens.task(notice),
+                Method::TaskNotice => self.listens.task(alias, notice),
                 _ => {
                     tracing::debug!(alias, method = %notice.method, "a notice belongs to no call of a client, and no client listens to such")
                 }

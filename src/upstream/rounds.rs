@@ -5,6 +5,7 @@ use crate::{
     protocol::{
         ask::{Ask, Refusal},
         call::Event,
+        extensions::{self, TASKS},
         handshake::Offers,
         input::{self, InputRequired, Question},
         shape::{self, Kind},
@@ -70,8 +71,6 @@ pub(in crate::upstream) enum Asked {
     Cancelled,
 }
 
-/// The tasks extension (SEP-2663).
-pub(in crate::upstream) const TASKS: &str = "io.modelcontextprotocol/tasks";
 /// How often one call is sent again with answers.
 const MOST_ROUNDS: u32 = 32;
 /// The most questions at once.
@@ -110,11 +109,7 @@ impl Rounds {
             caller.inbox.hello().map_or((nothing.clone(), nothing), |(hello, _)| {
                 (hello.capabilities.clone(), hello.client_info.clone())
             });
-        let has_tasks = link
-            .welcome
-            .capabilities
-            .get("extensions")
-            .is_some_and(|extensions| extensions.get(TASKS).is_some());
+        let has_tasks = extensions::of(&link.welcome.capabilities, TASKS).is_some();
         let capabilities = if has_tasks { with_tasks(&capabilities) } else { capabilities };
         let has_logging = link.welcome.capabilities.contains_key("logging");
         let level = has_logging.then(|| caller.inbox.level().unwrap_or(LEVEL));
