@@ -130,6 +130,10 @@ impl Inbox {
                 }
             };
         }
+        // Its era knows no such tasks; they are waited for inside its calls.
+        if notice.method == Method::TaskNotice {
+            return;
+        }
         if !self.stream.push(self.adapt(alias, notice)) {
             tracing::debug!(alias, method = %notice.method, "a client does not listen; a notice for it is lost");
         }
