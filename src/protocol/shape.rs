@@ -133,6 +133,12 @@ pub fn tool_for_handshake(definition: &Raw) -> Option<Raw> {
     schemas.any(|entry| !is_of_objects(entry.value)).then(|| without(definition, "outputSchema")).flatten()
 }
 
+/// The edits after which a result may be shown to nobody but who asked for it.
+pub fn private(payload: &Raw) -> Vec<Edit> {
+    let scope = Part::of(payload).entries().filter(|entry| entry.is(HINTS[1].0));
+    scope.map(|entry| (entry.value.at(), Bytes::from_static(HINTS[1].1))).collect()
+}
+
 /// Whether a tool can only be called with a task (2025-11-25, experimental).
 pub fn needs_task(definition: &Raw) -> bool {
     let support = || Part::of(definition).member("execution")?.member("taskSupport")?.string();
@@ -301,7 +307,10 @@ mod tests {
             assert_eq!(needs_task(&raw(definition)), is_needed, "{definition}");
         }
         for (result, left) in [
-            (r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"1"}},"content":[]}"#, r#"{"content":[]}"#),
+            (
+                r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"1"}},"content":[]}"#,
+                r#"{"content":[]}"#,
+            ),
             (
                 r#"{"content":[1.10], "_meta":{"io.modelcontextprotocol/related-task":{"taskId":"1"},"a":1}}"#,
                 r#"{"content":[1.10], "_meta":{"a":1}}"#,

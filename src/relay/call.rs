@@ -9,7 +9,7 @@ use crate::{
     },
     protocol::{
         call::{Answering, Event, Events, Lane, NOTICES},
-        level,
+        level, shape,
     },
     relay::{Member, Relay, handles::Handles, linked, refuse, skills, validate::ToolSchemas},
     session::{
@@ -62,6 +62,8 @@ pub(super) struct After {
     pub(super) handles: Option<Handles>,
     /// What of skills is shown otherwise in the result (SEP-2640).
     pub(super) skills: bool,
+    /// Whatever the upstream says, the result is for nobody else: it may depend on the caller's key.
+    pub(super) is_private: bool,
     /// What the call and its result are checked against, where that is asked for.
     pub(super) schemas: Option<Arc<ToolSchemas>>,
 }
@@ -98,7 +100,7 @@ impl Relay {
         let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
         let view = self.view_for(session);
         // What is denied is not in the view: unknown and denied are the same from here on.
-        let Some(row) = view.tool(&named.name) else {
+        let Some(row) = view.called(&named.name) else {
             let member = self.unlisted(Kind::Tools, session, &named.name);
             let member = member.ok_or_else(|| Failure::unknown_tool(&named.name))?;
             let mut ready =
@@ -250,6 +252,11 @@ impl Ready {
         if let Some(schemas) = &self.after.schemas {
             schemas.check_result(&answer);
         }
+        let answer = if self.after.is_private && !answer.is_error {
+            answer.rewrite(&shape::private(&answer.payload()))
+        } else {
+            answer
+        };
         if self.after.is_task {
             linked::remember_task(&answer, alias, &self.session);
         }

@@ -89,8 +89,7 @@ impl Relay {
         let (member, native) = self.opened(session, &view, &id).ok_or_else(unknown)?;
         let token = params::progress_token(&params).map_err(Failure::invalid_params)?;
         let edits = vec![(at, Raw::of(&native))];
-        let mut ready =
-            ready(lane, session, member, request, request.method.as_str().into(), edits, token)?;
+        let mut ready = ready(lane, session, member, request, request.method.as_str().into(), edits, token)?;
         ready.after.handles = self.handles(session);
         ready.after.links = session.inbox.is_merged().then_some(view);
         Ok(ready)
@@ -123,5 +122,6 @@ impl Relay {
 }
 
 fn unknown() -> Failure {
-    Failure::invalid_params("`params.taskId` names no task that this key made here").hint("it may have expired")
+    Failure::invalid_params("`params.taskId` names no task that this key made here")
+        .hint("it may have expired")
 }

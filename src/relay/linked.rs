@@ -35,7 +35,9 @@ pub(super) fn adapt(
 /// The same for the result that stands in a task (SEP-2663).
 pub(super) fn adapt_task(answer: Answer, alias: &Alias, view: &View, known: &Known) -> Answer {
     let payload = answer.payload();
-    let Some(result) = Part::of(&payload).member("result").filter(|_| !answer.is_error) else { return answer };
+    let Some(result) = Part::of(&payload).member("result").filter(|_| !answer.is_error) else {
+        return answer;
+    };
     let start = result.at().start;
     let edits = edits(&result.copy(), alias, view, known, None);
     let edits: Vec<_> =

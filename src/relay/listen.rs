@@ -100,7 +100,14 @@ impl Relay {
         }
         let params = Raw::of(&json!({"uri": native}));
         let request = Request::new(&Raw::of(&0), &Method::Subscribe, Some(&params));
-        let outbound = Outbound { request: &request, edits: &[], token: None, level: None, mirrored: &[], needs_task: false };
+        let outbound = Outbound {
+            request: &request,
+            edits: &[],
+            token: None,
+            level: None,
+            mirrored: &[],
+            needs_task: false,
+        };
         // What comes with it waits for nobody, and ends with it.
         let (notices, _unheard) = mpsc::channel(NOTICES);
         let (most, cancel) = (session.limits.max_subscriptions, CancellationToken::new());

@@ -47,7 +47,10 @@ impl Relay {
             ready.after.read = Some((native.clone(), named.name.clone().into_owned()));
         }
         match request.method {
-            Method::ResourcesRead => ready.after.links = session.inbox.is_merged().then_some(view),
+            Method::ResourcesRead => {
+                ready.after.is_private = session.inbox.is_stateless() && !self.0.is_open;
+                ready.after.links = session.inbox.is_merged().then_some(view);
+            }
             _ => {
                 if is_other {
                     session.inbox.rename(alias.as_str(), &native, &named.name);

@@ -5,6 +5,7 @@ use crate::{
     protocol::{
         call::{Answering, Events, Lane, NOTICES},
         extensions::SKILLS,
+        shape,
         skills::next,
         stateless::{self, Introduction},
     },
@@ -22,10 +23,8 @@ use crate::{
         params,
         part::Part,
         raw::Raw,
-        splice::Edit,
     },
 };
-use bytes::Bytes;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -83,9 +82,7 @@ impl Relay {
     /// On an alias's own endpoint everything is as the upstream says it.
     fn pass_skills(&self, lane: Lane, session: &Arc<Session>, request: Request) -> Events {
         let own = self.view_for(session).own().and_then(|alias| self.skilled(alias)).cloned();
-        let Some(member) = own.filter(|_| !session.identity.grant.limits_tools()) else {
-            return self.pass(lane, session, request);
-        };
+        let Some(member) = own else { return self.pass(lane, session, request) };
         let decided = || {
             let params = request.params();
             let token = params.as_ref().map(params::progress_token).transpose();
@@ -93,6 +90,7 @@ impl Relay {
             let about = request.method.as_str().into();
             let mut ready = ready(lane, session, &member, &request, about, Vec::new(), token)?;
             ready.after.skills = true;
+            ready.after.is_private = !self.0.is_open;
             ready.after.links = Some(self.view_for(session));
             Ok(ready)
         };
@@ -116,6 +114,7 @@ impl Relay {
         let edits = vec![(at, Raw::of(&*native))];
         let mut ready = ready(lane, session, member, request, native.as_ref().into(), edits, token)?;
         ready.after.skills = true;
+        ready.after.is_private = !self.0.is_open;
         ready.after.links = Some(view.clone());
         Ok(ready)
     }
@@ -142,8 +141,9 @@ impl Listing {
                     let edits = self.view.skills_page(&place.alias, &page, after);
                     match edits {
                         Ok(edits) if !is_empty(&page) || next(&page).is_some() || after.is_none() => {
+                            // Others may see other upstreams, and all pages of a list have one scope.
                             let page = page.edited(&edits);
-                            let page = page.edited(&private(&page));
+                            let page = page.edited(&shape::private(&page));
                             return Answer::result(&id, &page);
                         }
                         Ok(_) => {}
@@ -194,7 +194,10 @@ impl Listing {
         let params = match who {
             Some((hello, _)) => {
                 let (capabilities, client_info) = (&hello.capabilities, &hello.client_info);
-                params.edited(&stateless::equip(&params, &Introduction { capabilities, client_info, level: None }))
+                params.edited(&stateless::equip(
+                    &params,
+                    &Introduction { capabilities, client_info, level: None },
+                ))
             }
             None => params,
         };
@@ -222,13 +225,6 @@ pub(super) fn adapt(answer: Answer, alias: &Alias, method: &Method, view: &View)
 
 fn is_empty(page: &Raw) -> bool {
     Part::of(page).member("skills").and_then(Part::items).is_some_and(|skills| skills.is_empty())
-}
-
-/// The edits after which nobody else may be shown the page: others may see other upstreams, and all pages of a list have
-/// one scope.
-fn private(page: &Raw) -> Vec<Edit> {
-    let scope = Part::of(page).member("cacheScope");
-    scope.map(|scope| (scope.at(), Bytes::from_static(br#""private""#))).into_iter().collect()
 }
 
 fn no_cursor() -> Failure {

@@ -120,10 +120,9 @@ impl Audience {
     /// Whether a notice that came with a call goes back with that call.
     pub(crate) fn is_with_call(&self, notice: &Notice) -> bool {
         match notice.method {
-            Method::ToolsChanged
-            | Method::PromptsChanged
-            | Method::ResourcesChanged
-            | Method::TaskNotice => false,
+            Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged | Method::TaskNotice => {
+                false
+            }
             Method::Progress | Method::LogMessage | Method::TaskStatus | Method::Other(_) => true,
             _ => self.is_own(),
         }

@@ -55,7 +55,6 @@ pub struct Outbound<'a> {
     pub needs_task: bool,
 }
 
-
 /// Ends the questions that came with a call when it ends. In a session of one client's own they go on as long as other
 /// calls of the client do: it may have been another that caused them, and the client is meant in any case.
 struct Tie<'call> {
@@ -106,7 +105,11 @@ impl Upstream {
             };
             if !is_stateless {
                 let is_task = outbound.needs_task && !answer.is_error;
-                return if is_task { polling::block(&calling, outbound.request, answer).await } else { Ok(Some(answer)) };
+                return if is_task {
+                    polling::block(&calling, outbound.request, answer).await
+                } else {
+                    Ok(Some(answer))
+                };
             }
             match rounds.next(&calling, outbound.request, answer).await? {
                 Next::Done(answer) => return Ok(answer),

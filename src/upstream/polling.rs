@@ -99,7 +99,8 @@ pub(in crate::upstream) async fn wait(
                 // Keys are unique over the lifetime of a task: what was answered is only not looked at yet.
                 required.requests.retain(|(key, ..)| asked.insert(key.clone()));
                 if !required.requests.is_empty()
-                    && let Some(end) = answer_questions(calling, request, &id, &mut rounds, required.requests).await
+                    && let Some(end) =
+                        answer_questions(calling, request, &id, &mut rounds, required.requests).await
                 {
                     cancel(calling, &id).await;
                     return end;
@@ -184,7 +185,14 @@ fn plain(result: &Raw) -> Raw {
 
 async fn send(calling: &Calling<'_>, method: &Method, params: &Raw) -> Result<Option<Answer>, Fault> {
     let request = Request::new(&Raw::of(&0), method, Some(params));
-    let outbound = Outbound { request: &request, edits: &[], token: None, level: None, mirrored: &[], needs_task: false };
+    let outbound = Outbound {
+        request: &request,
+        edits: &[],
+        token: None,
+        level: None,
+        mirrored: &[],
+        needs_task: false,
+    };
     let sent = calling.send(&outbound, &Rounds::default()).await?;
     Ok(sent.map(|(answer, _)| answer))
 }
@@ -192,12 +200,8 @@ async fn send(calling: &Calling<'_>, method: &Method, params: &Raw) -> Result<Op
 /// Tells the upstream that nobody waits for the task any more.
 async fn cancel(calling: &Calling<'_>, id: &Raw) {
     let nobody = tokio_util::sync::CancellationToken::new();
-    let calling = Calling {
-        sink: calling.sink.clone(),
-        cancel: &nobody,
-        deadline: Instant::now() + POLL,
-        ..*calling
-    };
+    let calling =
+        Calling { sink: calling.sink.clone(), cancel: &nobody, deadline: Instant::now() + POLL, ..*calling };
     if let Err(fault) = send(&calling, &Method::TasksCancel, &named(id)).await {
         tracing::debug!(alias = %calling.inner.alias, %fault, "an upstream was not told that nobody waits for its task");
     }

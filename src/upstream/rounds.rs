@@ -99,8 +99,7 @@ impl Rounds {
                 let is_call = outbound.request.method == Method::ToolsCall;
                 // Whoever asks for a task so is of another era, or cannot read the answer.
                 let foreign: &[&str] = if is_call { &["task"] } else { &[] };
-                let mut edits =
-                    if is_stateless { stateless::strip(&params, foreign) } else { Vec::new() };
+                let mut edits = if is_stateless { stateless::strip(&params, foreign) } else { Vec::new() };
                 if outbound.needs_task && extensions::makes_tasks(&link.welcome.capabilities) {
                     edits.extend(Part::of(&params).insertion(br#""task":{}"#));
                 }
@@ -236,11 +235,7 @@ impl Rounds {
 }
 
 /// Puts questions to the client of a call, all at once, and waits for all answers.
-async fn ask(
-    calling: &Calling<'_>,
-    requests: Vec<Question>,
-    urls: &mut Vec<String>,
-) -> Result<Asked, Fault> {
+async fn ask(calling: &Calling<'_>, requests: Vec<Question>, urls: &mut Vec<String>) -> Result<Asked, Fault> {
     if requests.len() > MOST_QUESTIONS {
         return Err(Fault::NotMcp(format!("it asks more than {MOST_QUESTIONS} questions at once")));
     }

@@ -135,8 +135,9 @@ impl Subscriptions {
 
     /// One caller of each upstream session that is subscribed to anything.
     pub(crate) fn callers(&self) -> Vec<(Affinity, Caller)> {
-        let caller =
-            |topics: &Topics| topics.values().find_map(|subscribers| subscribers.callers.values().next().cloned());
+        let caller = |topics: &Topics| {
+            topics.values().find_map(|subscribers| subscribers.callers.values().next().cloned())
+        };
         self.all().iter().filter_map(|(affinity, topics)| Some((*affinity, caller(topics)?))).collect()
     }
 
@@ -145,7 +146,9 @@ impl Subscriptions {
     pub(crate) fn updated(&self, affinity: Affinity, alias: &str, notice: &Notice) {
         let Some(params) = notice.params() else { return };
         let Ok((uri, _)) = params::text(&params, "uri") else { return };
-        self.tell(affinity, alias, notice, |topic| topic.uri().is_some_and(|subscribed| covers(subscribed, &uri)));
+        self.tell(affinity, alias, notice, |topic| {
+            topic.uri().is_some_and(|subscribed| covers(subscribed, &uri))
+        });
     }
 
     /// Tells who listens to a task.

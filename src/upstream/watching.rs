@@ -4,7 +4,8 @@
 use crate::{
     protocol::call::Lane,
     upstream::{
-        Caller, Inner, affinity::Affinity, fault::Fault, hearing::Refusal, link::Link, subscriptions::Topic, words,
+        Caller, Inner, affinity::Affinity, fault::Fault, hearing::Refusal, link::Link, subscriptions::Topic,
+        words,
     },
     wire::{error::Failure, message::Answer, raw::Raw},
 };
