@@ -45,12 +45,13 @@ pub(super) async fn listen(
         params.ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))?;
     let filter = Filter::read(&params).map_err(Failure::invalid_params)?;
     let most = session.limits.max_subscriptions;
-    if filter.uris.len() > most {
-        let message = format!(
-            "`params.notifications.resourceSubscriptions` has {} URIs; {most} are the most",
-            filter.uris.len()
-        );
-        return Err(Failure::invalid_params(message));
+    for (key, count, noun) in
+        [("resourceSubscriptions", filter.uris.len(), "URIs"), ("taskIds", filter.tasks.len(), "ids")]
+    {
+        if count > most {
+            let message = format!("`params.notifications.{key}` has {count} {noun}; {most} are the most");
+            return Err(Failure::invalid_params(message));
+        }
     }
     let (subscriber, inner) = (front.0.sessions.number(), &front.0);
     let accepted = inner.relay.listen(inner.lane, session, subscriber, filter).await;

@@ -103,7 +103,7 @@ impl Front {
             && let Ok(named) = params::named(&params, "name")
         {
             let view = self.0.relay.view(place.identity, place.scope);
-            if let Some(row) = view.tool(&named.name) {
+            if let Some(row) = view.called(&named.name) {
                 headers::check_params(headers, &row.mirrored, params::arguments(&params).as_ref())?;
             }
         }

@@ -124,11 +124,15 @@ impl Inbox {
                     Some(notice) => self.listens.updated(&notice),
                     None => {}
                 },
-                Method::TaskNotice => self.listens.task(notice),
+                Method::TaskNotice => self.listens.task(alias, notice),
                 _ => {
                     tracing::debug!(alias, method = %notice.method, "a notice belongs to no call of a client, and no client listens to such")
                 }
             };
+        }
+        // Its era knows no such tasks; they are waited for inside its calls.
+        if notice.method == Method::TaskNotice {
+            return;
         }
         if !self.stream.push(self.adapt(alias, notice)) {
             tracing::debug!(alias, method = %notice.method, "a client does not listen; a notice for it is lost");
