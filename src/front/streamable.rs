@@ -259,13 +259,19 @@ impl Visit {
 
     /// Batches are part of 2025-03-26 only, and `initialize` is never part of one.
     async fn batch(self, parts: Vec<Result<Message, Invalid>>) -> Result<Response, Turned> {
+        let none = |whose: &str| {
+            let message = format!(
+                "Invalid request: {whose} protocol version has no batches; they were removed in 2025-06-18"
+            );
+            turn(&Failure::invalid_request("batch", message).hint("send one message in one request"))
+        };
+        if self.is_new() {
+            return Err(none("this"));
+        }
         self.check_version()?;
         let session = self.session()?;
         if !session.version().is_some_and(Version::has_batches) {
-            let message = "Invalid request: this session's protocol version has no batches; they were removed in 2025-06-18";
-            return Err(turn(
-                &Failure::invalid_request("batch", message).hint("send one message in one request"),
-            ));
+            return Err(none("this session's"));
         }
         let mut events = Vec::new();
         let mut answers = Vec::new();

@@ -78,8 +78,11 @@ impl Relay {
             agreed.unwrap_or(false).then_some(task)
         };
         let named = self.followed(session, &view, named);
-        let told: Vec<_> = stream::iter(named).map(follow).buffered(AT_ONCE).collect().await;
-        told.into_iter().flatten().collect()
+        let mut told = Vec::with_capacity(named.len());
+        for some in named.chunks(AT_ONCE) {
+            told.extend(join_all(some.iter().cloned().map(follow)).await.into_iter().flatten());
+        }
+        told
     }
 
     /// Nobody listens any more.
