@@ -31,6 +31,7 @@ struct Held {
     session: Arc<Session>,
     listen: Arc<Listen>,
     subscriber: u64,
+    /// Keeps the session from being idle.
     _open: Open,
 }
 
@@ -66,9 +67,10 @@ pub(super) async fn listen(
     })?;
     let reader = listen.stream().read(None);
     let (front, session) = (front.clone(), session.clone());
-    let _open = session.open_stream();
     let stop = front.0.stop.clone();
-    Ok(Listening { reader, stop, is_over: false, held: Held { front, session, listen, subscriber, _open } })
+    let open = session.open_stream();
+    let held = Held { front, session, listen, subscriber, _open: open };
+    Ok(Listening { reader, stop, is_over: false, held })
 }
 
 // === impl Listening ===

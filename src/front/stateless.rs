@@ -81,12 +81,15 @@ impl Front {
         }
         let tag = place.headers.and_then(|headers| headers.get(CLIENT)).map(tag).transpose()?;
         let visited = self.0.sessions.visit(place.identity, (place.path, place.scope), hello, tag);
-        let session = visited.map_err(|full| {
+        let (session, is_new) = visited.map_err(|full| {
             Failure::exhausted("too_many_sessions", full.to_string()).hint("try again later")
         })?;
+        if is_new || request.method == Method::Discover {
+            // It asks for what there is only once, as it were.
+            self.0.relay.settle(place.identity, place.scope).await;
+        }
         match request.method {
             Method::Discover => {
-                self.0.relay.settle(place.identity, place.scope).await;
                 let result = self.0.relay.discover(place.identity, place.scope);
                 Ok(Led::Turn(Box::new(self.turn(&session, &request, Vec::new(), |request| {
                     Events::ready(Answer::result(&request.id(), &result))
@@ -111,8 +114,7 @@ impl Front {
         let bound = seal::bound(session.identity.key.number(), &endpoint, Some((&request.method, &params)));
         let retry = input::retry(&params).map_err(Failure::invalid_params)?;
         let request = match retry {
-            None => request,
-            Some(Retry { state: None, .. }) => request,
+            None | Some(Retry { state: None, .. }) => request,
             Some(Retry { state: Some((text, at)), responses }) => {
                 let content = self.0.seal.open(&text, &bound).map_err(unsealed)?;
                 match State::from_bytes(&content).ok_or_else(|| unsealed(Unsealed::Forged))? {
@@ -120,8 +122,8 @@ impl Front {
                         let taken = self.0.parked.take(id, session.identity.key, round);
                         let mut going = taken.map_err(gone)?;
                         going.take(responses.unwrap_or_default());
-                        let token = params::progress_token(&params).ok().flatten().map(|(token, _)| token);
-                        return Ok(Turn::resume(self, going, request.id(), bound, token));
+                        let progress = params::progress_token(&params).ok().flatten().map(|(token, _)| token);
+                        return Ok(Turn::resume(self, going, request.id(), bound, progress));
                     }
                     State::Upstreams(state) => rewritten(&request, &[(at, state.as_bytes())]),
                     State::Again => {

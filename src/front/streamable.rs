@@ -95,7 +95,7 @@ async fn take(front: &Front, names: Names, parts: Parts, body: &mut HttpBody) ->
             let place = Place { identity: &visit.identity, path, scope, headers: Some(&visit.headers) };
             Ok(front.stateless(place, request).await)
         }
-        Body::One(message) if visit.is_new() => visit.other(&message),
+        Body::One(message) if visit.is_new() => Visit::other(&message),
         Body::One(message) => visit.one(message).await,
         Body::Batch(parts) => visit.batch(parts).await,
     }
@@ -112,6 +112,14 @@ fn listen(front: &Front, names: Names, request: HttpRequest) -> Result<Response,
                 let message = "Invalid request: the stream of `Last-Event-ID` is not kept any more";
                 turn(&Failure::invalid_request("stream_gone", message).hint("send the request again"))
             })?;
+            if stream.is_over() && after >= stream.last() {
+                // There are clients that come back again and again to a stream that ends without the answer they wait
+                // for, such as that of a call which was taken back; this status they understand.
+                let message =
+                    "Invalid request: the stream of `Last-Event-ID` is over, and nothing is missing";
+                let failure = Failure::invalid_request("stream_over", message);
+                return Err(turn(&failure.status(StatusCode::METHOD_NOT_ALLOWED)));
+            }
             Ok(events::follow(front, &session, number, &stream, Some(after), front.0.settings.retry))
         }
         after => Ok(visit.own_stream(&session, after.map(|(_, after)| after))),
@@ -188,7 +196,7 @@ impl Visit {
     }
 
     /// What is no request, in the stateless era: there is nothing that a client could say or answer over HTTP.
-    fn other(&self, message: &Message) -> Result<Response, Turned> {
+    fn other(message: &Message) -> Result<Response, Turned> {
         match message {
             Message::Answer(_) => {
                 let message =

@@ -94,8 +94,7 @@ impl Inbox {
 
     /// Some upstream has lists of this client's own, or had.
     pub fn expect_own_lists(&self) {
-        // Lists of the stateless era are the same for everybody with one credential.
-        self.own_lists.store(!self.is_stateless(), Ordering::Release);
+        self.own_lists.store(true, Ordering::Release);
     }
 
     /// Whether upstreams must be asked for lists of this client's own.
@@ -120,13 +119,14 @@ impl Inbox {
     pub fn pass(&self, alias: &str, notice: &Notice) {
         if self.is_stateless() {
             return match notice.method {
-                Method::ResourcesUpdated => match Notice::parse(&self.adapt(alias, notice)) {
-                    Some(notice) => self.listens.updated(&notice),
-                    None => {}
-                },
+                Method::ResourcesUpdated => {
+                    if let Some(notice) = Notice::parse(&self.adapt(alias, notice)) {
+                        self.listens.updated(&notice);
+                    }
+                }
                 Method::TaskNotice => self.listens.task(alias, notice),
                 _ => {
-                    tracing::debug!(alias, method = %notice.method, "a notice belongs to no call of a client, and no client listens to such")
+                    tracing::debug!(alias, method = %notice.method, "a notice is of no call of a client, and nobody listens to such");
                 }
             };
         }

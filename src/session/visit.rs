@@ -24,14 +24,15 @@ pub(in crate::session) struct Visitor {
 // === impl Table ===
 
 impl Table {
-    /// What is kept for the client of a stateless request; `tag` tells clients apart that are alike otherwise.
+    /// What is kept for the client of a stateless request, and whether it came for the first time; `tag` tells clients
+    /// apart that are alike otherwise.
     pub fn visit(
         &self,
         identity: &Arc<Identity>,
         (path, scope): (&Scope, &Scope),
         hello: Hello,
         tag: Option<&str>,
-    ) -> Result<Arc<Session>, Full> {
+    ) -> Result<(Arc<Session>, bool), Full> {
         let visitor = Visitor {
             key: identity.key,
             path: path.clone(),
@@ -41,13 +42,13 @@ impl Table {
             tag: tag.map(Into::into),
         };
         if let Some(session) = self.visited(&visitor) {
-            return Ok(session);
+            return Ok((session, false));
         }
         let endpoint = Endpoint { transport: Transport::Stateless, path: path.clone(), scope: scope.clone() };
         let session = self.open_for(identity.clone(), endpoint, Some(visitor))?;
         session.inbox.introduce(hello, Version::STATELESS);
         tracing::info!(client = session.client(), key = identity.name, "a client of the stateless era came");
-        Ok(session)
+        Ok((session, true))
     }
 
     /// What is kept for the clients of a key that have this name, which go.

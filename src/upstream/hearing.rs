@@ -3,7 +3,9 @@
 
 use crate::{
     protocol::call::Lane,
-    upstream::{audience::Audience, era, fault::Fault, link::Wire, subscriptions::Topic, words},
+    upstream::{
+        audience::Audience, era, fault::Fault, link::Wire, settings::Introduced, subscriptions::Topic, words,
+    },
     wire::{
         message::{Answer, Notice},
         method::Method,
@@ -45,6 +47,8 @@ pub(crate) struct Ear {
     pub(crate) lane: Lane,
     pub(crate) ids: Arc<AtomicU64>,
     pub(crate) audience: Audience,
+    /// Who listens, if not the gateway in its own name.
+    pub(crate) introduced: Option<Arc<Introduced>>,
     /// How long an acknowledgement may take.
     pub(crate) patience: Duration,
 }
@@ -144,7 +148,7 @@ impl Ear {
     async fn open(&self, wanted: &Map<String, Value>) -> Result<Stream, Refusal> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let params = Map::from_iter([("notifications".to_owned(), Value::Object(wanted.clone()))]);
-        let (request, headers) = era::own_request(id, &Method::Listen, params);
+        let (request, headers) = era::own_request(self.introduced.as_deref(), id, &Method::Listen, params);
         let (sender, acknowledged) = oneshot::channel();
         let (wire, lane) = (self.wire.clone(), self.lane);
         let hear = async move { wire.hear(lane, id, request.bytes().clone(), &headers, sender).await };

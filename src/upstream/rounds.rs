@@ -141,7 +141,7 @@ impl Rounds {
     ) -> Result<Next, Fault> {
         let payload = answer.payload();
         if answer.is_error {
-            return Ok(Next::Done(Some(self.error(calling, request, answer))));
+            return Ok(Next::Done(Some(Self::error(calling, request, answer))));
         }
         if calling.caller.inbox.is_stateless() {
             return Ok(Next::Done(Some(answer)));
@@ -216,7 +216,7 @@ impl Rounds {
     }
 
     /// An error in the words of the handshake era, which all fronts understand.
-    fn error(&self, calling: &Calling<'_>, request: &Request, answer: Answer) -> Answer {
+    fn error(calling: &Calling<'_>, request: &Request, answer: Answer) -> Answer {
         let payload = answer.payload();
         if let Some(edit) = shape::not_found_plain(&request.method, &payload) {
             return answer.rewrite(&[edit]);

@@ -144,7 +144,7 @@ impl Subscriptions {
     /// Callers may be served by other sessions from now on: what they are subscribed to goes with them.
     pub(crate) fn rehome(&self, home: impl Fn(&Caller) -> Affinity) {
         let mut all = self.all();
-        let mut moved: HashMap<Affinity, Uris> = HashMap::new();
+        let mut moved: HashMap<Affinity, Topics> = HashMap::new();
         for (uri, subscribers) in std::mem::take(&mut *all).into_values().flatten() {
             for (session, caller) in subscribers.callers {
                 let there = moved.entry(home(&caller)).or_default().entry(uri.clone()).or_default();
