@@ -8,7 +8,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("arc_swap", &["catalog/hint.rs", "relay", "upstream"]),
     ("axum", &["front"]),
     ("base64", &["protocol/headers.rs", "catalog/page.rs", "upstream/open.rs", "config/litellm_server.rs"]),
-    ("bytes", &["wire", "protocol", "upstream", "front"]),
+    ("bytes", &["wire", "protocol", "upstream", "front", "gateway/stdio.rs"]),
     ("clap", &["cli", "main.rs"]),
     ("dashmap", &["catalog/views.rs", "session/table.rs", "upstream/affinity.rs"]),
     ("futures_util", &["upstream", "relay", "front", "gateway"]),
