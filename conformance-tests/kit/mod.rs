@@ -12,4 +12,5 @@ pub(crate) mod pipe;
 pub(crate) mod session;
 pub(crate) mod talk;
 pub(crate) mod upstream;
+pub(crate) mod visitor;
 pub(crate) mod watch;

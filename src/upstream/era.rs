@@ -1,7 +1,7 @@
 //! The era of an upstream: what is remembered of it, and how a request of our own is made in it.
 
 use crate::{
-    protocol::{handshake, version::Version},
+    protocol::{extensions::TASKS, handshake, version::Version},
     upstream::{fault::Fault, settings::Era},
     wire::{message::Request, method::Method, raw::Raw},
 };
@@ -88,12 +88,17 @@ pub(crate) fn stateless(
     mut params: Map<String, Value>,
 ) -> (Request, Vec<(HeaderName, HeaderValue)>) {
     let info: Value = serde_json::from_str(handshake::info().as_str()).unwrap_or_default();
+    let mut capabilities = handshake::offered();
+    if *method == Method::Listen {
+        // Who declares no tasks may be told of none.
+        capabilities["extensions"] = json!({TASKS: {}});
+    }
     params.insert(
         "_meta".into(),
         json!({
             "io.modelcontextprotocol/protocolVersion": Version::STATELESS.as_str(),
             "io.modelcontextprotocol/clientInfo": info,
-            "io.modelcontextprotocol/clientCapabilities": handshake::offered(),
+            "io.modelcontextprotocol/clientCapabilities": capabilities,
         }),
     );
     let request = Request::new(&Raw::of(&id), method, Some(&Raw::of(&params)));
