@@ -185,7 +185,7 @@ async fn blocking(dialect: Dialect) -> (Fake, Running) {
     (fake, gateway)
 }
 
-const LATER: &str = r#"[{"text":"later","type":"text"}]"#;
+const LATER: &str = r#"[{"type":"text","text":"later"}]"#;
 
 #[rstest]
 #[tokio::test]

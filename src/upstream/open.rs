@@ -108,7 +108,8 @@ impl Opening<'_> {
     /// Connects and introduces the gateway.
     pub(crate) async fn open(&self) -> Result<Link, Fault> {
         let link = match &self.settings.target {
-            Target::Http(url) => self.open_at(url).await?,
+            // Rare and large: who waits for a call need not carry it.
+            Target::Http(url) => Box::pin(self.open_at(url)).await?,
             Target::Stdio(command) => self.open_stdio(command).await?,
         };
         self.memory.learn(link.welcome.version);
@@ -191,7 +192,7 @@ impl Opening<'_> {
         }
         let (net, limit) = (self.net.clone(), self.settings.max_message);
         let link = Arc::new(HttpLink::stateless(net, url.clone(), headers.clone(), limit, self.desk()));
-        match self.ask(way, self.discover_http(&link), initialize()).await {
+        match Box::pin(self.ask(way, self.discover_http(&link), initialize())).await {
             Ok(Asked::Stateless(welcome)) => Ok(self.stateless(welcome, Wire::Http(link)).await),
             Ok(Asked::Handshake(opened)) => Ok(opened),
             Err(not) if way == Way::Discover || not.is_final => Err(not.fault),

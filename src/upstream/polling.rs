@@ -19,7 +19,7 @@ use crate::{
         raw::Raw,
     },
 };
-use std::{collections::HashSet, time::Duration};
+use std::{borrow::Cow, collections::HashSet, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a task is asked for where its upstream does not say.
@@ -108,7 +108,7 @@ pub(in crate::upstream) async fn wait(
             }
             _ => {}
         }
-        let message = whole.member("statusMessage").and_then(Part::string).map(|text| text.into_owned());
+        let message = whole.member("statusMessage").and_then(Part::string).map(Cow::into_owned);
         if let (Some(message), Some(token)) =
             (message.filter(|new| said.as_ref() != Some(new)), &calling.sink.token)
         {
@@ -118,7 +118,7 @@ pub(in crate::upstream) async fn wait(
             let notice = Notice::new(&Method::Progress, Some(&Raw::spliced(params.into())));
             // A client that reads slowly misses a step, not the result.
             let _ = calling.sink.notices.try_send(Event::Notice(notice.bytes().clone()));
-            said = Part::of(&message).string().map(|text| text.into_owned());
+            said = Part::of(&message).string().map(Cow::into_owned);
         }
     }
 }
