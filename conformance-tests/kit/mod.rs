@@ -15,4 +15,5 @@ pub(crate) mod session;
 pub(crate) mod stateless;
 pub(crate) mod talk;
 pub(crate) mod upstream;
+pub(crate) mod visitor;
 pub(crate) mod watch;

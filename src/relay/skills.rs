@@ -41,7 +41,7 @@ struct Listing {
     aliases: Vec<Alias>,
     /// Ends what is still asked when nobody waits any more.
     cancel: CancellationToken,
-    _guard: DropGuard,
+    _end: DropGuard,
 }
 
 // === impl Relay ===
@@ -66,8 +66,17 @@ impl Relay {
         };
         let Some(place) = place else { return refuse(&request, &no_cursor()) };
         let cancel = CancellationToken::new();
-        let (relay, session, _guard) = (self.clone(), session.clone(), cancel.clone().drop_guard());
-        let listing = Listing { relay, lane, session, view, request, aliases, cancel, _guard };
+        let (relay, session) = (self.clone(), session.clone());
+        let listing = Listing {
+            relay,
+            lane,
+            session,
+            view,
+            request,
+            aliases,
+            _end: cancel.clone().drop_guard(),
+            cancel,
+        };
         Events::waiting(Answering::new(async move { Some(listing.page(place).await) }))
     }
 
@@ -147,13 +156,13 @@ impl Listing {
                             return Answer::result(&id, &page);
                         }
                         Ok(_) => {}
-                        Err(reason) => self.tell(&place.alias, &reason),
+                        Err(reason) => tell(&place.alias, &reason),
                     }
                 }
                 // Only the client can be told that it has to begin again.
                 Err(Ok(error)) if place.cursor.is_some() => return Answer::error(&id, &error),
-                Err(Ok(error)) => self.tell(&place.alias, error.as_str()),
-                Err(Err(fault)) => self.tell(&place.alias, &fault.to_string()),
+                Err(Ok(error)) => tell(&place.alias, error.as_str()),
+                Err(Err(fault)) => tell(&place.alias, &fault.to_string()),
             }
             let Some(after) = after else {
                 return Answer::result(&id, &Raw::of(&json!({"skills": [], "cacheScope": "private"})));
@@ -203,11 +212,11 @@ impl Listing {
         };
         Request::new(&Raw::of(&0), &Method::SkillsList, Some(&params))
     }
+}
 
-    fn tell(&self, alias: &Alias, reason: &str) {
-        let reason = excerpt(reason);
-        tracing::warn!(%alias, reason, "the skills of an upstream are missing in a list");
-    }
+fn tell(alias: &Alias, reason: &str) {
+    let reason = excerpt(reason);
+    tracing::warn!(%alias, reason, "the skills of an upstream are missing in a list");
 }
 
 /// The result of one of the extension's methods with URIs that lead back; what is not as specified stays as it is.

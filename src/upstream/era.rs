@@ -2,6 +2,7 @@
 
 use crate::{
     protocol::{
+        extensions::TASKS,
         handshake, headers,
         stateless::{self, Introduction},
         version::Version,
@@ -13,7 +14,7 @@ use crate::{
     wire::{message::Request, method::Method, raw::Raw},
 };
 use http::{HeaderName, HeaderValue};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is known of an upstream's era, until something is wrong with the upstream.
@@ -98,7 +99,14 @@ pub(crate) fn own_request(
 ) -> (Request, Vec<(HeaderName, HeaderValue)>) {
     let (capabilities, client_info) = match introduced {
         Some(introduced) => (introduced.capabilities.clone(), introduced.client_info.clone()),
-        None => (Raw::of(&handshake::offered()), handshake::info()),
+        None => {
+            let mut capabilities = handshake::offered();
+            if *method == Method::Listen {
+                // Who declares no tasks may be told of none.
+                capabilities["extensions"] = json!({TASKS: {}});
+            }
+            (Raw::of(&capabilities), handshake::info())
+        }
     };
     let who = Introduction { capabilities: &capabilities, client_info: &client_info, level: None };
     let meta = serde_json::from_str(stateless::meta(&who).as_str()).unwrap_or_default();

@@ -108,7 +108,8 @@ impl Opening<'_> {
     /// Connects and introduces the gateway.
     pub(crate) async fn open(&self) -> Result<Link, Fault> {
         let link = match &self.settings.target {
-            Target::Http(url) => self.open_at(url).await?,
+            // Rare and large: who waits for a call need not carry it.
+            Target::Http(url) => Box::pin(self.open_at(url)).await?,
             Target::Stdio(command) => self.open_stdio(command).await?,
         };
         self.memory.learn(link.welcome.version);
