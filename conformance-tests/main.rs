@@ -18,6 +18,7 @@ mod levels;
 mod life;
 mod listening;
 mod lists;
+mod newer_upstreams;
 mod own_lists;
 mod parked;
 mod parked_faults;
