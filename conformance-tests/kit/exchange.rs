@@ -390,9 +390,15 @@ impl Stream {
 
     /// Waits until the client hangs up.
     pub(crate) async fn until_hung_up(mut self) -> Kept {
-        let mut nothing = [0_u8; 1];
-        let _ = self.0.read(&mut nothing).await;
+        self.hung_up().await;
         None
+    }
+
+    /// The same, while it is still of use.
+    pub(crate) async fn hung_up(&mut self) {
+        let mut nothing = [0_u8; 1];
+        // The client says nothing here, so that whatever is read is the end.
+        let _ = self.0.read(&mut nothing).await;
     }
 
     /// Ends the stream as HTTP wants it.

@@ -111,6 +111,14 @@ impl Talk {
         }
     }
 
+    /// Waits until nobody listens any more.
+    pub(crate) async fn until_over(&mut self) {
+        match &mut self.line {
+            Line::Post(stream) => stream.hung_up().await,
+            Line::Session(..) | Line::Legacy(_) => std::future::pending().await,
+        }
+    }
+
     /// Breaks off: the call's stream, or the session's only one.
     pub(crate) fn cut(self) -> Kept {
         match self.line {

@@ -27,12 +27,18 @@ pub(super) struct Listening {
 
 /// What is held for who listens.
 struct Held {
-    front: Front,
     session: Arc<Session>,
     listen: Arc<Listen>,
-    subscriber: u64,
+    /// Ends the subscriptions with it.
+    _subscribed: Subscribed,
     /// Keeps the session from being idle.
     _open: Open,
+}
+
+/// What upstreams agreed to for one stream; dropped, it is taken back.
+struct Subscribed {
+    front: Front,
+    subscriber: u64,
 }
 
 /// Begins to listen to what can be heard of what the request asks for.
@@ -55,10 +61,11 @@ pub(super) async fn listen(
         }
     }
     let (subscriber, inner) = (front.0.sessions.number(), &front.0);
+    // The client may leave while upstreams are still being asked.
+    let subscribed = Subscribed { front: front.clone(), subscriber };
     let accepted = inner.relay.listen(inner.lane, session, subscriber, filter).await;
     let added = session.inbox.listens.add(&request.id(), accepted, session.stream());
     let listen = added.map_err(|TooMany(most)| {
-        inner.relay.unlisten(subscriber, inner.lane);
         Failure::exhausted(
             "too_many_streams",
             format!("this client listens on {most} streams, which is the limit"),
@@ -66,10 +73,9 @@ pub(super) async fn listen(
         .hint("end some of them")
     })?;
     let reader = listen.stream().read(None);
-    let (front, session) = (front.clone(), session.clone());
-    let stop = front.0.stop.clone();
+    let (session, stop) = (session.clone(), front.0.stop.clone());
     let open = session.open_stream();
-    let held = Held { front, session, listen, subscriber, _open: open };
+    let held = Held { session, listen, _subscribed: subscribed, _open: open };
     Ok(Listening { reader, stop, is_over: false, held })
 }
 
@@ -111,6 +117,11 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.session.inbox.listens.remove(&self.listen);
         self.listen.stream().close();
+    }
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
         self.front.0.relay.unlisten(self.subscriber, self.front.0.lane);
     }
 }

@@ -24,7 +24,10 @@ use crate::{
 use axum::http::StatusCode;
 use bytes::Bytes;
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A call that goes on while its client thinks. Dropped, it is taken back, and its upstream is told.
@@ -37,6 +40,8 @@ pub(super) struct Going {
     questions: Vec<(String, Ask)>,
     /// How many questions there were so far.
     asked: usize,
+    /// Until when other questions are waited for, once there is one.
+    gathers_until: Option<Instant>,
     /// How the client finds it again.
     ticket: Option<Ticket>,
     is_detached: bool,
@@ -159,6 +164,7 @@ impl Turn {
             notices,
             questions: Vec::new(),
             asked: 0,
+            gathers_until: None,
             ticket: None,
             is_detached: false,
             _cancel: cancel.map(CancellationToken::drop_guard),
@@ -218,6 +224,11 @@ impl Turn {
     /// Waits a moment for more questions, and then asks the client.
     async fn gather(&mut self) {
         let Some(going) = &mut self.going else { return };
+        // Whatever else the upstream says meanwhile does not put it off.
+        let until = *going.gathers_until.get_or_insert_with(|| Instant::now() + GATHER);
+        if Instant::now() >= until {
+            return self.ask();
+        }
         let more = async {
             tokio::select! {
                 biased;
@@ -225,7 +236,7 @@ impl Turn {
                 answer = &mut going.answer => Err(answer),
             }
         };
-        match timeout(GATHER, more).await {
+        match timeout_at(until, more).await {
             Ok(Ok(event)) => self.event(event),
             // It ended without waiting for what it asked.
             Ok(Err(answer)) => self.answer(answer),
@@ -235,6 +246,7 @@ impl Turn {
 
     fn ask(&mut self) {
         let Some(mut going) = self.going.take() else { return };
+        going.gathers_until = None;
         going.questions.retain(|(_, ask)| !ask.withdrawn.is_cancelled());
         if going.questions.is_empty() {
             self.going = Some(going);

@@ -38,6 +38,8 @@ pub(crate) struct Desk {
     /// By the upstream's own id.
     open: Mutex<HashMap<Raw, CancellationToken>>,
     room: Arc<Semaphore>,
+    /// Room for refusals.
+    turns: Arc<Semaphore>,
     /// How long a client may take.
     patience: Duration,
     over: CancellationToken,
@@ -86,7 +88,7 @@ enum Outcome {
     Refused(Failure),
 }
 
-/// The most questions of one upstream session at once, answered or not yet sent.
+/// The most questions of one upstream session at once, answered or not yet sent; and of refusals beside them.
 const MOST: usize = 64;
 /// How long an upstream may take to accept the answer to its question.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -97,12 +99,14 @@ const STEPS: usize = 8;
 
 impl Desk {
     pub(crate) fn new(audience: Audience, patience: Duration) -> Arc<Self> {
-        let (room, over) = (Arc::new(Semaphore::new(MOST)), CancellationToken::new());
+        let room = || Arc::new(Semaphore::new(MOST));
+        let (room, turns, over) = (room(), room(), CancellationToken::new());
         Arc::new(Self {
             audience,
             calls: Calls::default(),
             open: Mutex::default(),
             room,
+            turns,
             patience,
             over,
             is_open: AtomicBool::new(false),
@@ -135,9 +139,7 @@ impl Desk {
             return;
         }
         let Ok(room) = self.room.clone().try_acquire_owned() else {
-            // Not even a refusal: each would wait for the upstream to take it.
-            tracing::debug!(alias = %self.audience.alias, most = MOST, "an upstream asks too much at once; a question stays open");
-            return;
+            return self.turn_away(&request, reply);
         };
         let (desk, to) = (self.clone(), self.route(cause));
         tokio::spawn(async move {
@@ -149,6 +151,31 @@ impl Desk {
                 desk.say(&reply, answer.bytes().clone()).await;
             }
             drop(room);
+        });
+    }
+
+    /// Refuses a question for which there is no room. Each refusal waits for the upstream to take it, so that there are
+    /// only so many of them as well.
+    fn turn_away<F>(self: &Arc<Self>, request: &Request, reply: impl Fn(Bytes) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let (desk, id) = (self.clone(), request.id());
+        // Where the id is that of an open question, a refusal would be taken for the answer to that one.
+        let turn = self.turns.clone().try_acquire_owned().ok().filter(|_| !self.open().contains_key(&id));
+        let Some(turn) = turn else {
+            tracing::debug!(alias = %self.audience.alias, most = MOST, "an upstream asks too much at once; a question stays open");
+            return;
+        };
+        let message = format!("{MOST} questions are open in this session, which is the limit");
+        let failure = Failure::exhausted("too_many_questions", message).hint("ask again later");
+        let answer = Answer::error(&id, &failure.object());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = desk.say(&reply, answer.bytes().clone()) => {}
+                () = desk.over.cancelled() => {}
+            }
+            drop(turn);
         });
     }
 
