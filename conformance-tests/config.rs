@@ -2,7 +2,7 @@
 
 use proptest::prelude::{ProptestConfig, prop, proptest};
 use rstest::rstest;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use std::{
     fs,
     net::TcpListener,
@@ -14,7 +14,9 @@ use std::{
 use trunkline::{
     catalog,
     config::{Config, Environment, Findings, Overrides, load, load_from, schemas},
-    front, session, telemetry, upstream,
+    front,
+    protocol::seal::Seal,
+    session, telemetry, upstream,
 };
 
 const FOLDER: &str = "conformance-tests/config";
@@ -128,6 +130,68 @@ fn a_secret_may_come_from_a_file() {
     let path = secret.to_str().expect("a path");
     let config = plan(&[("LITELLM_MASTER_KEY_FILE", path)]).expect("the plan's file");
     assert_eq!(config.policy.master.expect("a master key").expose_secret(), "from-a-file");
+}
+
+#[test]
+fn a_state_key_lets_nobody_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "listen: 0.0.0.0:4000\nstate_key: short\nlimits: {parked_per_key: many}\n";
+    fs::write(folder.path().join("trunkline.yaml"), text).expect("to write");
+    let said = messages(load_from(folder.path(), None, &Overrides::default(), &Environment::default()));
+    assert!(said.contains("which the network can reach, and no key") && said.contains("32 bytes"), "{said}");
+}
+
+#[rstest]
+#[case::nothing("", "", Ok(None))]
+#[case::written(
+    "state_key: 0123456789abcdef0123456789abcdef",
+    "",
+    Ok(Some("0123456789abcdef0123456789abcdef"))
+)]
+#[case::variable(
+    "",
+    "from-a-variable-with-thirty-two-bytes",
+    Ok(Some("from-a-variable-with-thirty-two-bytes"))
+)]
+#[case::file_first(
+    "state_key: the-file-says-more-than-thirty-two",
+    "x",
+    Ok(Some("the-file-says-more-than-thirty-two"))
+)]
+#[case::not_wanted("state_key: ${NO:-}", "", Ok(None))]
+#[case::one_byte_less(
+    "state_key: 0123456789abcdef0123456789abcde",
+    "",
+    Err("found a secret of 31 bytes; expected a secret of 32 bytes or more")
+)]
+#[case::short_variable(
+    "",
+    "short",
+    Err("TRUNKLINE_STATE_KEY: found a secret of 5 bytes; expected a secret of 32 bytes or more")
+)]
+#[case::empty("state_key: ''", "", Err("a secret that is not empty"))]
+#[case::no_braces("state_key: $THE_KEY_OF_ALL_GATEWAYS_BEHIND_ONE_ADDRESS", "", Err("without braces"))]
+fn the_key_of_sealed_texts(
+    #[case] file: &str,
+    #[case] variable: &str,
+    #[case] expected: Result<Option<&str>, &str>,
+) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("trunkline.yaml"), file).expect("to write");
+    let variables = [("TRUNKLINE_STATE_KEY", variable)];
+    let environment = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let loaded = load_from(folder.path(), None, &Overrides::default(), &environment);
+    match expected {
+        Ok(expected) => {
+            let key = loaded.expect("a configuration").state_key;
+            assert_eq!(key.as_ref().map(ExposeSecret::expose_secret), expected);
+            Seal::new(key.as_ref()).expect("what is taken here is long enough");
+        }
+        Err(expected) => {
+            let said = messages(loaded);
+            assert!(said.contains(expected), "{said}");
+        }
+    }
 }
 
 #[rstest]

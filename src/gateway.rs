@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     front::Front,
     policy::identity::Keys,
-    protocol::call::Lane,
+    protocol::{call::Lane, seal::Seal},
     relay::{Member, Relay},
     session::table::Table,
     upstream::{Net, Upstream},
@@ -70,7 +70,8 @@ impl Gateway {
         }
         let keys = Keys::new(&config.policy, &config.names.separator).map_err(anyhow::Error::msg)?;
         let keys = Arc::new(keys);
-        let relay = Relay::new(members, config.names);
+        let seal = Arc::new(Seal::new(config.state_key.as_ref())?);
+        let relay = Relay::new(members, config.names, seal, keys.is_keyless());
         let sessions = Arc::new(Table::new(config.session));
         let drain = config.front.drain;
         let settings = Arc::new(config.front);
@@ -85,6 +86,7 @@ impl Gateway {
         );
         tasks.spawn(publish(relay.clone(), sessions.clone(), changed, stop.clone()));
         tasks.spawn(sweep(relay.clone(), sessions.clone(), stop.clone()));
+        tasks.spawn(tidy(front.clone(), sessions.settings().park_for, stop.clone()));
         Ok(Self { front, relay, sessions, tasks, stop, drain })
     }
 
@@ -149,6 +151,14 @@ async fn sweep(relay: Relay, sessions: Arc<Table>, stop: CancellationToken) {
             tracing::info!(client = session.client(), key = session.identity.name, "idle session ended");
             relay.release(&session, Lane(0));
         }
+    }
+}
+
+/// Ends parked calls whose clients did not come back.
+async fn tidy(front: Front, park_for: Duration, stop: CancellationToken) {
+    let mut clock = interval((park_for / 8).clamp(Duration::from_millis(50), Duration::from_secs(10)));
+    while stop.run_until_cancelled(clock.tick()).await.is_some() {
+        front.tidy();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::kit::{
     offers,
-    upstream::{Dialect, Shared},
+    upstream::{Dialect, Eras, Shared},
 };
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
@@ -186,6 +186,11 @@ impl Exchange {
         None
     }
 
+    /// Answers nothing, and waits until the client hangs up.
+    pub(crate) async fn until_hung_up(self) -> Kept {
+        Stream(self.socket).until_hung_up().await
+    }
+
     /// Does nothing, for ever.
     pub(crate) async fn never(self) -> Kept {
         std::future::pending::<()>().await;
@@ -224,6 +229,9 @@ impl Exchange {
     /// What a server that keeps to the protocol does.
     pub(crate) async fn standard(self) -> Kept {
         let script = self.shared.script();
+        if script.eras != Eras::Handshake && (self.seen.is_stateless() || script.eras == Eras::Stateless) {
+            return self.stateless().await;
+        }
         let is_legacy = script.dialect == Dialect::Legacy;
         let rpc = self.seen.rpc();
         let knows = self.session().is_some_and(|session| self.shared.knows(&session));
@@ -289,17 +297,7 @@ impl Exchange {
         if is_legacy {
             stream.raw(&format!("event: endpoint\ndata: /messages?session={session}\n\n")).await;
         }
-        loop {
-            let mut nothing = [0_u8; 1];
-            tokio::select! {
-                text = texts.recv() => match text {
-                    Some(text) => stream.raw(&text).await,
-                    None => break,
-                },
-                // The client says nothing here, so that whatever is read is the end.
-                _ = stream.0.read(&mut nothing) => break,
-            }
-        }
+        stream.follow(&mut texts).await;
         shared.detach(&session);
         if is_legacy {
             shared.forget(&session);
@@ -327,6 +325,21 @@ impl Stream {
         self.0.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
         self.0.write_all(piece).await?;
         self.0.write_all(b"\r\n").await
+    }
+
+    /// Sends what is said until nobody says anything more or the client hangs up.
+    pub(crate) async fn follow(&mut self, texts: &mut mpsc::UnboundedReceiver<String>) {
+        loop {
+            let mut nothing = [0_u8; 1];
+            tokio::select! {
+                text = texts.recv() => match text {
+                    Some(text) => self.raw(&text).await,
+                    None => break,
+                },
+                // The client says nothing here, so that whatever is read is the end.
+                _ = self.0.read(&mut nothing) => break,
+            }
+        }
     }
 
     /// Breaks the connection in the middle of the stream.

@@ -10,6 +10,7 @@ pub(crate) mod offers;
 pub(crate) mod peer;
 pub(crate) mod pipe;
 pub(crate) mod session;
+pub(crate) mod stateless;
 pub(crate) mod talk;
 pub(crate) mod upstream;
 pub(crate) mod watch;

@@ -29,6 +29,14 @@ pub(crate) enum Dialect {
     Legacy,
 }
 
+/// Which eras of the protocol an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Eras {
+    Handshake,
+    Stateless,
+    Both,
+}
+
 /// What an upstream has, and how it behaves where no test says otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -37,11 +45,15 @@ pub(crate) struct Script {
     /// Whether GET opens a stream of the session's own.
     pub(crate) has_stream: bool,
     pub(crate) version: String,
+    /// Which eras it speaks.
+    pub(crate) eras: Eras,
     pub(crate) capabilities: &'static str,
     /// What it calls itself.
     pub(crate) name: &'static str,
     /// The definitions, as JSON text.
     pub(crate) tools: Vec<String>,
+    /// How long its lists are good for, in milliseconds, as it says in the stateless era.
+    pub(crate) ttl: u64,
     pub(crate) prompts: Vec<String>,
     pub(crate) resources: Vec<String>,
     pub(crate) templates: Vec<String>,
@@ -78,8 +90,10 @@ impl Script {
             keeps_sessions: false,
             has_stream: false,
             version: "2025-06-18".into(),
+            eras: Eras::Handshake,
             capabilities: r#"{"tools":{"listChanged":true}}"#,
             name: "fake",
+            ttl: 0,
             tools: vec![tool("echo")],
             prompts: Vec::new(),
             resources: Vec::new(),
@@ -98,6 +112,11 @@ impl Script {
 
     pub(crate) fn keeps_sessions(mut self) -> Self {
         self.keeps_sessions = true;
+        self
+    }
+
+    pub(crate) fn speaks(mut self, eras: Eras) -> Self {
+        self.eras = eras;
         self
     }
 
@@ -171,6 +190,13 @@ impl Fake {
         lock(&self.shared.hooks).clear();
     }
 
+    /// Is replaced by another server at the same address, which knows nothing of the one before.
+    pub(crate) fn upgrade(&self, eras: Eras) {
+        lock(&self.shared.script).eras = eras;
+        self.forget_all();
+        self.cut_streams();
+    }
+
     /// Has other tools from now on, without a word.
     pub(crate) fn set_tools(&self, tools: Vec<String>) {
         lock(&self.shared.script).tools = tools;
@@ -202,6 +228,11 @@ impl Fake {
     /// Ends all of its streams.
     pub(crate) fn cut_streams(&self) {
         lock(&self.shared.streams).clear();
+    }
+
+    /// What its open streams were asked for.
+    pub(crate) fn listeners(&self) -> Vec<String> {
+        lock(&self.shared.streams).keys().cloned().collect()
     }
 
     /// Forgets one session and ends its stream.

@@ -1,6 +1,15 @@
 //! What one upstream said it has: typed once to look at it, kept as it was sent.
 
-use crate::wire::{message::excerpt, method::Method, part::Part, raw::Raw};
+use crate::{
+    catalog::hint::{Hint, Hints},
+    protocol::headers::{self, Mirrored},
+    wire::{
+        message::excerpt,
+        method::Method,
+        part::{self, Part},
+        raw::Raw,
+    },
+};
 use rmcp::model;
 use serde::Deserialize;
 use std::{ops::Range, sync::Arc};
@@ -19,7 +28,9 @@ pub enum Kind {
 }
 
 /// What one upstream has, each kind in its own order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Two are equal if they list the same; for how long that may be kept is no part of it.
+#[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// The tools.
     pub tools: Vec<Definition>,
@@ -29,6 +40,8 @@ pub struct Listing {
     pub resources: Vec<Definition>,
     /// The resource templates.
     pub templates: Vec<Definition>,
+    /// For how long each list may be kept; a clone shares them.
+    pub hints: Arc<Hints>,
 }
 
 /// One tool, prompt, resource or template as the upstream defines it.
@@ -43,14 +56,25 @@ pub struct Definition {
 }
 
 /// One page of a list.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Page {
     /// What is on it.
     pub items: Vec<Definition>,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
+    /// For how long it may be kept.
+    pub hint: Hint,
     /// What was odd, for the log: an odd item never hides the others.
     pub oddities: Vec<String>,
+}
+
+/// Whether arguments of calls are sent in headers as well, where tools ask for it (2026-07-28, "Custom Headers").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mirroring {
+    /// They are: a tool that asks for it wrongly must be left out.
+    Sent,
+    /// They are not, and it does not matter what tools ask for.
+    Unsent,
 }
 
 // === impl Kind ===
@@ -143,10 +167,28 @@ impl Listing {
             Kind::Templates => &mut self.templates,
         }
     }
+
+    /// Takes over what was known of a kind, which could not be read again.
+    pub fn keep(&mut self, kind: Kind, before: &Self) {
+        before.of(kind).clone_into(self.of_mut(kind));
+        self.hints.keep(kind, &before.hints);
+    }
 }
 
+impl PartialEq for Listing {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { tools, prompts, resources, templates, hints: _ } = self;
+        *tools == other.tools
+            && *prompts == other.prompts
+            && *resources == other.resources
+            && *templates == other.templates
+    }
+}
+
+impl Eq for Listing {}
+
 /// Reads the result of a list request; the text says why it is none.
-pub fn read_page(kind: Kind, result: &Raw) -> Result<Page, String> {
+pub fn read_page(kind: Kind, result: &Raw, mirroring: Mirroring) -> Result<Page, String> {
     let key = kind.key();
     let [list, next] = Part::of(result).members([key, "nextCursor"])?;
     let list = list.ok_or_else(|| format!("`{key}` must be an array; found nothing"))?;
@@ -161,7 +203,8 @@ pub fn read_page(kind: Kind, result: &Raw) -> Result<Page, String> {
         }
         None => None,
     };
-    let mut page = Page { next, ..Page::default() };
+    let (hint, oddities) = Hint::read(result);
+    let mut page = Page { items: Vec::with_capacity(items.len()), next, hint, oddities };
     for (index, item) in items.into_iter().enumerate() {
         let raw = item.copy();
         let (native, name_at) = match name(kind, &raw) {
@@ -171,8 +214,16 @@ pub fn read_page(kind: Kind, result: &Raw) -> Result<Page, String> {
                 continue;
             }
         };
+        let noun = kind.noun();
+        if mirroring == Mirroring::Sent
+            && let Err(reason) = mirrored(&raw)
+        {
+            let native = excerpt(&native);
+            page.oddities.push(format!("{noun} `{native}` must be left out: {reason}"));
+            continue;
+        }
         if let Some(error) = kind.flaw(&raw) {
-            let (noun, native) = (kind.noun(), excerpt(&native));
+            let native = excerpt(&native);
             page.oddities.push(format!(
                 "{noun} `{native}` is not as the schema says and is passed on as it is: {error}"
             ));
@@ -180,6 +231,16 @@ pub fn read_page(kind: Kind, result: &Raw) -> Result<Page, String> {
         page.items.push(Definition { native, raw, name_at });
     }
     Ok(page)
+}
+
+/// The arguments that a tool wants in headers as well; the text says why its schema does not tell.
+pub(in crate::catalog) fn mirrored(definition: &Raw) -> Result<Vec<Mirrored>, String> {
+    // Most definitions ask for nothing, and one pass over the bytes tells.
+    if !part::mentions(definition, &["x-mcp-header"]) {
+        return Ok(Vec::new());
+    }
+    let schema = Part::of(definition).member("inputSchema").map(Part::copy);
+    schema.as_ref().map_or_else(|| Ok(Vec::new()), headers::mirrored)
 }
 
 /// What a definition is called by, and where that stands in it.
@@ -194,13 +255,13 @@ fn name(kind: Kind, definition: &Raw) -> Result<(Arc<str>, Range<usize>), String
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, read_page};
+    use super::{Kind, Mirroring, read_page};
     use crate::wire::raw::Raw;
     use bytes::Bytes;
     use rstest::rstest;
 
     fn page(kind: Kind, text: &str) -> Result<super::Page, String> {
-        read_page(kind, &Raw::parse(Bytes::from(text.to_owned())).expect("JSON"))
+        read_page(kind, &Raw::parse(Bytes::from(text.to_owned())).expect("JSON"), Mirroring::Unsent)
     }
 
     #[test]
@@ -224,5 +285,28 @@ mod tests {
     #[case("[]", "invalid type: sequence, expected an object at line 1 column 0")]
     fn what_is_no_page(#[case] text: &str, #[case] reason: &str) {
         assert_eq!(page(Kind::Tools, text).expect_err("no page"), reason);
+    }
+
+    #[test]
+    fn a_tool_that_asks_for_headers_wrongly_is_left_out_where_they_are_sent() {
+        let tool = |name: &str, header: &str| {
+            format!(
+                r#"{{"name":"{name}","inputSchema":{{"type":"object","properties":{{"r":{{"type":"string","x-mcp-header":"{header}"}}}}}}}}"#
+            )
+        };
+        let text = format!(r#"{{"tools":[{},{}]}}"#, tool("bad", "no token"), tool("good", "Region"));
+        let result = Raw::parse(Bytes::from(text)).expect("JSON");
+        let read = |mirroring| {
+            let page = read_page(Kind::Tools, &result, mirroring).expect("a page");
+            let names: Vec<_> = page.items.iter().map(|item| item.native.to_string()).collect();
+            (names, page.oddities)
+        };
+        let (names, oddities) = read(Mirroring::Sent);
+        assert_eq!(names, ["good"]);
+        assert!(
+            oddities.len() == 1 && oddities[0].starts_with("tool `bad` must be left out: "),
+            "{oddities:?}"
+        );
+        assert_eq!(read(Mirroring::Unsent), (vec!["bad".into(), "good".into()], Vec::new()));
     }
 }

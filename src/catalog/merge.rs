@@ -2,12 +2,14 @@
 
 use crate::{
     catalog::{
-        listing::{Definition, Kind, Listing},
+        hint::Hints,
+        listing::{self, Definition, Kind, Listing},
         name::{self, Alias},
         settings::{NameRules, Show},
         views::Views,
     },
     protocol::{
+        headers::Mirrored,
         links::{self, Link},
         pattern::compile,
     },
@@ -34,6 +36,9 @@ pub struct Catalog {
     pub resources: Vec<Arc<Item>>,
     /// The resource templates.
     pub templates: Vec<Arc<Item>>,
+    /// For how long what each upstream lists may be kept, in the order of `aliases`; nothing of those that never
+    /// answered yet.
+    pub(in crate::catalog) hints: Vec<Option<Arc<Hints>>>,
     /// What was decided where upstreams contradicted each other or themselves, for the log.
     pub decisions: Vec<String>,
     pub(in crate::catalog) views: Views,
@@ -61,6 +66,8 @@ pub struct Row {
     pub own: Raw,
     /// The URIs of its interface, and where they stand in `merged`.
     pub interface: Box<[Link]>,
+    /// The arguments that it wants in headers as well, if its schema says so as it should.
+    pub mirrored: Box<[Mirrored]>,
     /// Of both definitions.
     pub digest: u64,
 }
@@ -149,13 +156,15 @@ impl Catalog {
         merge(&BTreeMap::new(), &NameRules::default())
     }
 
-    /// Whether two snapshots show the same to everybody.
+    /// Whether two snapshots show the same to everybody, and hear of the same upstreams for how long.
     pub fn is_same(&self, other: &Self) -> bool {
+        let pairs = || self.hints.iter().zip(&other.hints);
         self.aliases == other.aliases
             && self.tools == other.tools
             && self.prompts == other.prompts
             && self.resources == other.resources
             && self.templates == other.templates
+            && pairs().all(|(one, other)| one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr))
     }
 }
 
@@ -168,6 +177,7 @@ pub fn merge(sources: &BTreeMap<Alias, Source>, rules: &NameRules) -> Catalog {
         prompts: merge.rows(Kind::Prompts),
         resources: merge.items(Kind::Resources),
         templates: merge.items(Kind::Templates),
+        hints: sources.values().map(hints).collect(),
         decisions: merge.decisions,
         views: Views::default(),
     }
@@ -304,10 +314,15 @@ fn row(alias: &Alias, definition: &Definition, shown: &str, public: &str, prefix
         native_json: Raw::of(&*definition.native),
         shown: shown.into(),
         interface: links::of_interface(&merged).into(),
+        mirrored: listing::mirrored(&merged).unwrap_or_default().into(),
         digest: digest(&(&merged, &own)),
         merged,
         own,
     }
+}
+
+fn hints(source: &Source) -> Option<Arc<Hints>> {
+    source.listing.as_ref().map(|listing| listing.hints.clone())
 }
 
 fn digest(value: &impl Hash) -> u64 {
@@ -321,7 +336,7 @@ mod tests {
     use super::{ShowRules, Source, merge, row};
     use crate::{
         catalog::{
-            listing::{self, Kind, Listing},
+            listing::{self, Kind, Listing, Mirroring},
             name::{self, Alias},
             settings::{NameRules, Show},
         },
@@ -341,7 +356,11 @@ mod tests {
                 .iter()
                 .map(|name| serde_json::json!({"inputSchema": {}, kind.named_by(): name}))
                 .collect();
-            let page = listing::read_page(kind, &Raw::of(&serde_json::json!({kind.key(): items})));
+            let page = listing::read_page(
+                kind,
+                &Raw::of(&serde_json::json!({kind.key(): items})),
+                Mirroring::Unsent,
+            );
             *listing.of_mut(kind) = page.expect("a page").items;
         }
         Arc::new(listing)
@@ -387,11 +406,23 @@ mod tests {
     }
 
     #[test]
+    fn rows_know_which_arguments_stand_in_headers() {
+        let row = |header: serde_json::Value| {
+            let schema = serde_json::json!({"properties": {"r": {"type": "string", "x-mcp-header": header}}});
+            let list = serde_json::json!({"tools": [{"name": "t", "inputSchema": schema}]});
+            let page = listing::read_page(Kind::Tools, &Raw::of(&list), Mirroring::Unsent);
+            row(&alias("db"), &page.expect("a page").items[0], "t", "db-t", "db-t")
+        };
+        assert_eq!(row("Region".into()).mirrored[0].path, ["r"]);
+        assert!(row(7.into()).mirrored.is_empty());
+    }
+
+    #[test]
     fn a_definition_keeps_every_byte_but_its_name() {
         let text =
             r#"{"tools":[ {"x-vendor" : [1.10, 1e2], "name":"a\u0062", "inputSchema":{"$ref":"x"}} ]}"#;
         let raw = Raw::parse(Bytes::from_static(text.as_bytes())).expect("JSON");
-        let page = listing::read_page(Kind::Tools, &raw).expect("a page");
+        let page = listing::read_page(Kind::Tools, &raw, Mirroring::Unsent).expect("a page");
         assert_eq!(&*page.items[0].native, "ab");
         let row = row(&alias("db"), &page.items[0], "ab", "db-ab", "db-ab");
         assert_eq!(

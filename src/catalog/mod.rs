@@ -2,11 +2,13 @@
 //!
 //! **Invariant:** a public name means one upstream and one native name for as long as a snapshot lives.
 
+pub mod hint;
 pub mod listing;
 pub mod merge;
 pub mod name;
 pub mod page;
 pub mod settings;
+pub mod skills;
 mod template;
 pub mod uris;
 pub mod view;

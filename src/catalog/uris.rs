@@ -64,7 +64,7 @@ pub fn qualified(alias: &Alias, native: &str) -> String {
 }
 
 /// The first segment and the text without it; the inverse of [`qualified`].
-fn unqualified(text: &str) -> Option<(&str, String)> {
+pub(in crate::catalog) fn unqualified(text: &str) -> Option<(&str, String)> {
     let (scheme, rest) = split_scheme(text).map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
     let (slashes, rest) = match rest.strip_prefix("//") {
         Some(rest) if scheme.is_some() => ("//", rest),
@@ -241,9 +241,10 @@ mod tests {
     use super::{Resolved, qualified, unqualified};
     use crate::{
         catalog::{
-            listing::{Kind, Listing, read_page},
+            listing::{Kind, Listing, Mirroring, read_page},
             merge::{Catalog, ShowRules, Source, merge},
             name::Alias,
+            page::Dialect,
             settings::{NameRules, Show},
             view::{Allows, Scope, View},
         },
@@ -266,19 +267,19 @@ mod tests {
 
     fn source([resources, templates, interfaces]: [&[&str]; 3]) -> Source {
         let items = |kind: Kind, items: Vec<Value>| {
-            read_page(kind, &Raw::of(&json!({kind.key(): items}))).expect("a page").items
+            read_page(kind, &Raw::of(&json!({kind.key(): items})), Mirroring::Unsent).expect("a page").items
         };
         let tools = interfaces.iter().enumerate().map(|(index, uri)| {
             json!({"name": format!("t{index}"), "inputSchema": {}, "_meta": {"ui": {"resourceUri": uri}}})
         });
         let listing = Listing {
             tools: items(Kind::Tools, tools.collect()),
-            prompts: Vec::new(),
             resources: items(Kind::Resources, resources.iter().map(|uri| json!({"uri": uri})).collect()),
             templates: items(
                 Kind::Templates,
                 templates.iter().map(|uri| json!({"uriTemplate": uri})).collect(),
             ),
+            ..Listing::default()
         };
         let show = Arc::new(ShowRules::new(&Show::default()).expect("rules"));
         Source { show, listing: Some(Arc::new(listing)) }
@@ -295,7 +296,7 @@ mod tests {
     }
 
     fn listed(view: &View, kind: Kind) -> Vec<Value> {
-        let page = view.page(kind, None).expect("a page");
+        let page = view.page(kind, None, Dialect::Handshake).expect("a page");
         let page: Value = serde_json::from_str(page.as_str()).expect("JSON");
         page[kind.key()].as_array().expect("an array").clone()
     }
@@ -426,7 +427,8 @@ mod tests {
             let visible: Vec<_> = offers.iter().filter(|(name, _)| sees(&alias(name))).copied().collect();
             let (view, alone) = (view(&all, sees), view(&catalog(&visible), |_| true));
             for kind in Kind::ALL {
-                prop_assert_eq!(view.page(kind, None), alone.page(kind, None));
+                let page = |view: &View| view.page(kind, None, Dialect::Handshake);
+                prop_assert_eq!(page(&view), page(&alone));
                 prop_assert_eq!(view.digest(kind), alone.digest(kind));
             }
             let mut shown_uris = HashSet::new();

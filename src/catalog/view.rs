@@ -2,10 +2,11 @@
 
 use crate::{
     catalog::{
+        hint::{Hint, Hints},
         listing::Kind,
         merge::{Catalog, Item, Row},
         name::Alias,
-        page,
+        page::{self, Dialect, Sheet},
         uris::{Resolved, Uris},
     },
     protocol::links::Link,
@@ -19,6 +20,7 @@ use std::{
     ops::Range,
     sync::{Arc, OnceLock},
 };
+use tokio::time::Instant;
 
 /// Which aliases an endpoint shows, and under which names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +46,9 @@ pub struct View {
     templates: Vec<Arc<Item>>,
     /// Found out when somebody lists, or names a URI; calls of tools need only names.
     uris: OnceLock<Uris>,
-    sheets: [Sheet; Kind::ALL.len()],
+    /// Of `aliases`.
+    hints: Vec<Option<Arc<Hints>>>,
+    lists: [List; Kind::ALL.len()],
 }
 
 /// What a grant allows.
@@ -75,8 +79,8 @@ struct Names {
 
 /// What is made of one list once, when it is needed.
 #[derive(Debug, Default)]
-struct Sheet {
-    pages: OnceLock<Vec<Raw>>,
+struct List {
+    sheet: Sheet,
     digest: OnceLock<u64>,
 }
 
@@ -132,7 +136,8 @@ impl View {
             Scope::All | Scope::Some(_) => None,
         };
         let sees = |alias: &Alias| scope.includes(alias) && (allows.alias)(alias);
-        let aliases: Vec<Alias> = catalog.aliases.iter().filter(|alias| sees(alias)).cloned().collect();
+        let all = catalog.aliases.iter().cloned().zip(catalog.hints.iter().cloned());
+        let (aliases, hints): (Vec<Alias>, Vec<_>) = all.filter(|(alias, _)| sees(alias)).unzip();
         let has = |alias: &Alias| aliases.binary_search(alias).is_ok();
         let tools = catalog.tools.iter().filter(|row| scope.includes(&row.alias) && (allows.tool)(row));
         let prompts = catalog.prompts.iter().filter(|row| has(&row.alias));
@@ -144,7 +149,8 @@ impl View {
             resources: items(&catalog.resources),
             templates: items(&catalog.templates),
             uris: OnceLock::new(),
-            sheets: Default::default(),
+            lists: Default::default(),
+            hints,
             aliases,
             own,
         }
@@ -175,6 +181,11 @@ impl View {
         &self.aliases
     }
 
+    /// The alias whose own endpoint it is.
+    pub fn own(&self) -> Option<&Alias> {
+        self.own.as_ref()
+    }
+
     /// What a URI leads to. On an alias's own endpoint that is always the alias.
     pub fn resolve<'a>(&'a self, uri: &'a str) -> Resolved<'a> {
         self.lead(uri, Uris::resolve)
@@ -191,23 +202,34 @@ impl View {
         self.uris().and_then(|uris| uris.shown(alias, native))
     }
 
-    /// The page that the cursor names (the first without one); `None` for a cursor that is not ours or whose item is
-    /// gone.
-    pub fn page(&self, kind: Kind, cursor: Option<&str>) -> Option<Raw> {
+    /// The page that the cursor names (the first without one), as it is in every answer but for [`View::hint`]; `None`
+    /// for a cursor that is not ours or whose item is gone.
+    pub fn page(&self, kind: Kind, cursor: Option<&str>, dialect: Dialect) -> Option<Raw> {
         let index = match cursor {
             None => 0,
             Some(cursor) => (self.position(kind, &page::name_of(cursor)?)? + 1) / page::PAGE,
         };
-        let pages = self.sheets[kind as usize].pages.get_or_init(|| {
-            let name = |index| self.name(kind, index).into_owned();
-            page::render(kind, self.count(kind), |index| self.definition(kind, index), name)
-        });
-        pages.get(index).cloned()
+        let name = |index| self.name(kind, index).into_owned();
+        let definition = |index| self.definition(kind, index);
+        let sheet = &self.lists[kind as usize].sheet;
+        sheet.pages(kind, dialect, self.count(kind), definition, name).get(index).cloned()
+    }
+
+    /// For how long a list may be kept from now on, and for whom: no longer than the upstreams that it is of said, and
+    /// nothing is promised while one of them never answered. Who may see the list at all is not asked here: where
+    /// that differs between callers, it is private.
+    pub fn hint(&self, kind: Kind) -> Hint {
+        let now = Instant::now();
+        let left = |hints: &Option<Arc<Hints>>| match hints {
+            Some(hints) => hints.left(kind, now),
+            None => Some(Hint::default()),
+        };
+        self.hints.iter().filter_map(left).reduce(Hint::and).unwrap_or_default()
     }
 
     /// The same for equal lists of two snapshots.
     pub fn digest(&self, kind: Kind) -> u64 {
-        *self.sheets[kind as usize].digest.get_or_init(|| {
+        *self.lists[kind as usize].digest.get_or_init(|| {
             let mut digest = DefaultHasher::new();
             for index in 0..self.count(kind) {
                 match kind {
@@ -353,10 +375,10 @@ mod tests {
     use super::{Allows, Scope, View};
     use crate::{
         catalog::{
-            listing::{Kind, Listing, read_page},
+            listing::{Kind, Listing, Mirroring, read_page},
             merge::{Catalog, ShowRules, Source, merge},
             name::Alias,
-            page,
+            page::{self, Dialect},
             settings::{NameRules, Show},
         },
         wire::raw::Raw,
@@ -374,7 +396,7 @@ mod tests {
             for (kind, list) in lists {
                 let text = format!("{{\"{}\":[{list}]}}", kind.key());
                 let raw = Raw::parse(Bytes::from(text)).expect("JSON");
-                *listing.of_mut(*kind) = read_page(*kind, &raw).expect("a page").items;
+                *listing.of_mut(*kind) = read_page(*kind, &raw, Mirroring::Unsent).expect("a page").items;
             }
             let show = Arc::new(ShowRules::new(&Show::default()).expect("rules"));
             Source { show, listing: Some(Arc::new(listing)) }
@@ -399,8 +421,11 @@ mod tests {
         let other = [(Kind::Resources, r#"{"uri":"ui:a"}"#.to_owned())];
         let alone = catalog(&[("db", &lists), ("other", &[])]);
         let both = catalog(&[("db", &lists), ("other", &other)]);
-        let text =
-            |view: &View| Kind::ALL.map(|kind| view.page(kind, None).expect("a page").to_string()).join("\n");
+        let text = |view: &View| {
+            Kind::ALL
+                .map(|kind| view.page(kind, None, Dialect::Handshake).expect("a page").to_string())
+                .join("\n")
+        };
         insta::assert_snapshot!(text(&view(&both, &Scope::All)), @r#"
         {"tools":[{"name" : "db-t","x":1.10,"_meta":{"ui":{ "resourceUri" :"ui:db/a"},"ui/resourceUri":"ui:b"}}]}
         {"prompts":[{ "name":"db-p", "_meta":{"ui":{"resourceUri":"ui:a"}}}]}
@@ -432,7 +457,7 @@ mod tests {
         for kind in Kind::ALL {
             let (mut items, mut cursor) = (Vec::new(), None);
             loop {
-                let page = view.page(kind, cursor.as_deref()).expect("a page");
+                let page = view.page(kind, cursor.as_deref(), Dialect::Handshake).expect("a page");
                 let page: serde_json::Value = serde_json::from_str(page.as_str()).expect("JSON");
                 let page_items = page[kind.key()].as_array().expect("items");
                 assert!((1..=page::PAGE).contains(&page_items.len()));
@@ -446,8 +471,8 @@ mod tests {
             items.sort();
             items.dedup();
             assert_eq!(items.len(), count);
-            assert_eq!(view.page(kind, Some("no cursor")), None);
-            assert_eq!(view.page(kind, Some(&page::cursor_after("gone"))), None);
+            assert_eq!(view.page(kind, Some("no cursor"), Dialect::Handshake), None);
+            assert_eq!(view.page(kind, Some(&page::cursor_after("gone")), Dialect::Handshake), None);
         }
     }
 
@@ -460,7 +485,7 @@ mod tests {
         assert_eq!((view.len(), view.is_empty()), (1, false));
         assert!(view.tool("a-s__x__a8a6ab5bcd").is_none() && view.aliases() == [alias("b")]);
         assert_eq!(
-            view.page(Kind::Resources, None).expect("a page").as_str(),
+            view.page(Kind::Resources, None, Dialect::Handshake).expect("a page").as_str(),
             r#"{"resources":[{"uri":"s:{x}"}]}"#
         );
         let own = all.view(0, &Scope::One(alias("b")), Allows { tool: &|_| true, alias: &|_| true });

@@ -6,7 +6,7 @@ use crate::{
         command,
         document::Document,
         draft::{
-            AliasDraft, AliasTimeoutsDraft, ArgumentsDraft, AuthDraft, ResultsDraft, SessionDraft,
+            AliasDraft, AliasTimeoutsDraft, ArgumentsDraft, AuthDraft, EraDraft, ResultsDraft, SessionDraft,
             TimeoutsDraft, ToolsDraft, TransportDraft, ValidationDraft, ValidationMapDraft,
         },
         finding::Report,
@@ -14,7 +14,7 @@ use crate::{
         place::Place,
     },
     relay::settings::{Arguments, Results, Validation},
-    upstream::settings::{Credential, SessionMode, Settings, Target, Timeouts, Transport},
+    upstream::settings::{Credential, Era, SessionMode, Settings, Target, Timeouts, Transport},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -45,6 +45,8 @@ const OWN_HEADERS: &[&str] = &[
     "content-type",
     "host",
     "last-event-id",
+    "mcp-method",
+    "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
     "te",
@@ -97,6 +99,21 @@ pub(crate) fn check(
         Some(TransportDraft::Http) => Transport::Http,
         Some(TransportDraft::Stdio) => Transport::Stdio,
     };
+    upstream.era = match draft.era {
+        None | Some(EraDraft::Auto) => Era::Auto,
+        Some(EraDraft::Handshake) => Era::Handshake,
+        Some(EraDraft::Stateless) => Era::Stateless,
+    };
+    if upstream.era == Era::Stateless && upstream.transport == Transport::Sse {
+        report
+            .found(
+                origin.document,
+                &origin.place.key("era"),
+                "`stateless` over `sse`",
+                "`auto` or `handshake`",
+            )
+            .hint("HTTP+SSE ended before the stateless era began; leave `transport` out to speak that");
+    }
     upstream.session = match draft.session {
         None | Some(SessionDraft::Auto) => SessionMode::Auto,
         Some(SessionDraft::Shared) => SessionMode::Shared,

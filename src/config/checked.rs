@@ -19,6 +19,7 @@ use crate::{
     front, policy, session,
     telemetry::logs,
 };
+use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
     mem,
@@ -40,8 +41,10 @@ pub struct Config {
     pub policy: policy::settings::Settings,
     /// What the client side refuses.
     pub front: front::settings::Settings,
-    /// The bounds of client sessions.
+    /// The bounds of what clients keep with us.
     pub session: session::settings::Settings,
+    /// What seals the texts that clients keep for us; `None` is a random key. It has 32 bytes or more.
+    pub state_key: Option<SecretString>,
     /// How logs are written.
     pub log: logs::Settings,
     /// What is worth a line at start.
@@ -97,11 +100,12 @@ pub(crate) fn check(
     let log = log(&draft.log, overrides, document, report);
     let names = names(&draft.names, document, environment, report);
     let timeouts = alias::defaults(&draft.timeouts);
+    let state_key = keys::state_key(draft.state_key, document, environment, report);
     let policy = keys::check(draft.master_key, draft.keys, document, environment, report);
     // If a key was refused, there was one: then the mistake in it is all there is to say.
     let is_keyless = is_readable
         && policy.is_keyless()
-        && !report.findings.iter().any(|finding| finding.path.to_lowercase().contains("key"));
+        && !report.findings.iter().any(|finding| is_callers_key(&finding.path));
     let circumstances = Circumstances { document, overrides, environment, is_litellm, is_keyless };
     let listen = listen::listen(draft.listen.as_deref(), &circumstances, report);
 
@@ -129,11 +133,18 @@ pub(crate) fn check(
         policy,
         front,
         session,
+        state_key,
         log,
         notices: Vec::new(),
         file: None,
         folder: None,
     }
+}
+
+/// Whether a path leads to a key of callers, and not to one that lets nobody in.
+fn is_callers_key(path: &str) -> bool {
+    let path = path.to_lowercase();
+    path.contains("key") && !["state_key", "per_key"].iter().any(|other| path.ends_with(other))
 }
 
 /// Checks a single alias file.
@@ -303,6 +314,10 @@ fn session(draft: &Draft) -> session::settings::Settings {
         replay: draft.limits.replay.map_or(default.replay, |size| size.0),
         replay_all: draft.limits.replay_total.map_or(default.replay_all, |size| size.0),
         replay_for: draft.timeouts.replay.map_or(default.replay_for, |time| time.0),
+        max_parked: draft.limits.parked.map_or(default.max_parked, |count| count.0),
+        max_parked_per_key: draft.limits.parked_per_key.map_or(default.max_parked_per_key, |count| count.0),
+        parked_bytes: draft.limits.parked_bytes.map_or(default.parked_bytes, |size| size.0),
+        park_for: draft.timeouts.parked.map_or(default.park_for, |time| time.0),
     }
 }
 

@@ -39,6 +39,10 @@ pub(crate) struct Draft {
     /// The key that may do everything. Default: the variable `TRUNKLINE_MASTER_KEY`, else `LITELLM_MASTER_KEY`.
     #[schemars(with = "Option<String>")]
     pub(crate) master_key: Option<SecretString>,
+    /// What seals the texts that clients of the stateless era keep for the gateway: 32 bytes or more, the same at all
+    /// gateways behind one address. Default: the variable `TRUNKLINE_STATE_KEY`, else a random one for each process.
+    #[schemars(with = "Option<String>")]
+    pub(crate) state_key: Option<SecretString>,
     /// The keys of users, each with what it may use.
     pub(crate) keys: Vec<KeyDraft>,
     /// The most of everything.
@@ -107,6 +111,12 @@ pub(crate) struct LimitsDraft {
     pub(crate) replay: Option<Size>,
     /// The same for all sessions together. Default `256MiB`.
     pub(crate) replay_total: Option<Size>,
+    /// The most calls that wait for their clients to come back with answers (stateless era). Default 1000.
+    pub(crate) parked: Option<Count>,
+    /// The most of them that one key may have. Default 256.
+    pub(crate) parked_per_key: Option<Count>,
+    /// How much all of them may keep. Default `64MiB`.
+    pub(crate) parked_bytes: Option<Size>,
 }
 
 /// How long everything may take. The lower six are defaults for every upstream.
@@ -125,6 +135,8 @@ pub(crate) struct TimeoutsDraft {
     pub(crate) replay: Option<Time>,
     /// A call that is not answered by then gets an event stream in place of plain JSON. Default `5s`.
     pub(crate) stream_after: Option<Time>,
+    /// How long a client may take to come back with the answers that its call waits for (stateless era). Default `10m`.
+    pub(crate) parked: Option<Time>,
     /// A client session that nobody used for this long is ended. Default `24h`.
     pub(crate) session_idle: Option<Time>,
     /// How long calls may go on after a request to stop. Default `10s`.
@@ -188,6 +200,9 @@ pub(crate) struct AliasDraft {
     /// What the upstream speaks: `sse` (HTTP+SSE of 2024-11-05), `http` (streamable HTTP), `stdio` (which a `command`
     /// always does), or `auto` (the default).
     pub(crate) transport: Option<TransportDraft>,
+    /// The era of the protocol that it is spoken to in: `handshake` (until 2025-11-25: `initialize` opens a session),
+    /// `stateless` (from 2026-07-28 on), or `auto` (the default): find out and remember.
+    pub(crate) era: Option<EraDraft>,
     /// What it is, for people.
     pub(crate) description: Option<String>,
     /// Headers to send with every request to this upstream.
@@ -267,6 +282,16 @@ pub(crate) enum TransportDraft {
     Sse,
     Http,
     Stdio,
+}
+
+/// The era of the protocol that an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum EraDraft {
+    Auto,
+    Handshake,
+    Stateless,
 }
 
 /// Which upstream session serves which caller.

@@ -15,6 +15,13 @@ use std::slice;
 /// Where a master key comes from if the file has none.
 const MASTER_VARIABLES: [&str; 2] = ["TRUNKLINE_MASTER_KEY", "LITELLM_MASTER_KEY"];
 
+/// Where the key of sealed texts comes from if the file has none.
+const STATE_VARIABLE: &str = "TRUNKLINE_STATE_KEY";
+
+/// The fewest bytes of that key, and what it must be (RFC 2104: no shorter than the hash).
+const LEAST_STATE_KEY: usize = 32;
+const STATE_KEY: &str = "a secret of 32 bytes or more, such as `openssl rand -hex 32` makes";
+
 /// What a key or a token must be to be of any use.
 const TOKEN: &str = "visible ASCII characters without spaces";
 
@@ -45,13 +52,7 @@ pub(crate) fn token(
     place: &Place,
     report: &mut Report,
 ) -> Option<SecretString> {
-    let given = secret(given, document, place, report)?;
-    if is_bare_variable(given.expose_secret()) {
-        report
-            .found(document, place, "the name of a variable without braces", "`${VARIABLE}`")
-            .hint("without braces the name itself would be the secret, and anybody could guess it");
-        return None;
-    }
+    let given = unguessable(given, document, place, report)?;
     if is_token(given.expose_secret()) {
         return Some(given);
     }
@@ -59,6 +60,56 @@ pub(crate) fn token(
         .found(document, place, "a secret with a space or a character that HTTP headers cannot have", TOKEN)
         .hint("look for a line break or for quotes that were not meant");
     None
+}
+
+/// As [`secret`], for one that nobody may guess.
+fn unguessable(
+    given: Option<SecretString>,
+    document: &Document,
+    place: &Place,
+    report: &mut Report,
+) -> Option<SecretString> {
+    let given = secret(given, document, place, report)?;
+    if is_bare_variable(given.expose_secret()) {
+        report
+            .found(document, place, "the name of a variable without braces", "`${VARIABLE}`")
+            .hint("without braces the name itself would be the secret, and anybody could guess it");
+        return None;
+    }
+    Some(given)
+}
+
+/// Checks the key of the texts that clients keep; `None` means a random one.
+pub(crate) fn state_key(
+    given: Option<SecretString>,
+    document: &Document,
+    environment: &Environment,
+    report: &mut Report,
+) -> Option<SecretString> {
+    let short = |length: usize| format!("a secret of {length} bytes");
+    if given.is_some() {
+        let place = Place::root().key("state_key");
+        let given = unguessable(given, document, &place, report)?;
+        let length = given.expose_secret().len();
+        if length < LEAST_STATE_KEY {
+            report.found(document, &place, short(length), STATE_KEY);
+            return None;
+        }
+        return Some(given);
+    }
+    match environment.look_up(STATE_VARIABLE) {
+        Ok(None) => None,
+        Ok(Some(value)) if value.len() < LEAST_STATE_KEY => {
+            report.outside(outside("environment", STATE_VARIABLE, short(value.len()), STATE_KEY));
+            None
+        }
+        Ok(Some(value)) => Some(value.into()),
+        Err(trouble) => {
+            let (found, expected, hint) = trouble.words();
+            report.outside(outside("environment", STATE_VARIABLE, found, expected)).hint(hint);
+            None
+        }
+    }
 }
 
 /// Whether a text looks like `$VARIABLE`, which shells fill in and files do not.

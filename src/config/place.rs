@@ -19,6 +19,7 @@ pub(crate) enum Step {
 /// Keys whose value, and whatever is below it, is never shown.
 const SECRETS: &[&str] = &[
     "master_key",
+    "state_key",
     "key",
     "api_key",
     "bearer",

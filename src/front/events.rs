@@ -231,7 +231,8 @@ pub(super) fn nothing() -> Response {
     response
 }
 
-fn mark(response: &mut Response) {
+/// Marks a response as an event stream.
+pub(super) fn mark(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));

@@ -3,25 +3,29 @@
 //! **Invariant:** no byte reaches the relay before its size is checked and, over HTTP, Host, Origin and key.
 
 mod door;
+mod each;
 mod events;
 mod guard;
 mod health;
+mod listen;
 mod one_stream;
 mod reply;
 mod scope;
 pub mod settings;
 mod sse;
+mod stateless;
 pub mod stdio;
 mod streamable;
+mod turn;
 
 pub use one_stream::Wait;
 
 use crate::{
-    front::{guard::Guard, settings::Settings},
+    front::{guard::Guard, settings::Settings, turn::Going},
     policy::identity::Keys,
-    protocol::call::Lane,
+    protocol::{call::Lane, seal::Seal},
     relay::Relay,
-    session::table::Table,
+    session::{parked::Parked, table::Table},
 };
 use axum::{
     Router,
@@ -45,6 +49,9 @@ struct Inner {
     sessions: Arc<Table>,
     guard: Guard,
     settings: Arc<Settings>,
+    /// Calls whose clients were asked something.
+    parked: Arc<Parked<Going>>,
+    seal: Arc<Seal>,
     lane: Lane,
     stop: CancellationToken,
 }
@@ -64,7 +71,9 @@ impl Front {
         stop: CancellationToken,
     ) -> Self {
         let guard = Guard::new(&settings, is_local || keys.is_keyless());
-        Self(Arc::new(Inner { relay, keys, sessions, guard, settings, lane, stop }))
+        let parked = Arc::new(Parked::new(sessions.settings()));
+        let seal = relay.seal().clone();
+        Self(Arc::new(Inner { relay, keys, sessions, guard, settings, parked, seal, lane, stop }))
     }
 
     /// The same front on another lane.
@@ -77,9 +86,28 @@ impl Front {
             sessions: inner.sessions.clone(),
             guard: inner.guard.clone(),
             settings: inner.settings.clone(),
+            parked: inner.parked.clone(),
+            seal: inner.seal.clone(),
             lane,
             stop,
         }))
+    }
+
+    /// Ends the calls whose clients did not come back with an answer in time.
+    pub fn tidy(&self) {
+        for going in self.0.parked.sweep() {
+            let (client, key) = (going.client(), going.name());
+            tracing::info!(
+                client,
+                key,
+                "nobody came back with what an upstream asked; its call is taken back"
+            );
+        }
+    }
+
+    /// How many calls wait for their clients' answers.
+    pub fn parked(&self) -> usize {
+        self.0.parked.len()
     }
 
     /// The bounds of connections.

@@ -51,7 +51,7 @@ pub(super) fn failure(failure: &Failure, id: Option<&Raw>) -> Response {
 
 /// Waits for the answer: plain JSON if it comes soon and alone, else an event stream.
 pub(super) async fn events(front: &Front, session: &Arc<Session>, events: Events) -> Response {
-    let Events { mut answer, mut notices } = events;
+    let Events { mut answer, mut notices, cancel } = events;
     let early = {
         let mut patience = pin!(sleep(front.0.settings.stream_after));
         loop {
@@ -71,13 +71,13 @@ pub(super) async fn events(front: &Front, session: &Arc<Session>, events: Events
     match early {
         Early::Answer(Some(answer)) => match notices.try_recv() {
             // Notices go before the answer, also those that came in the same moment.
-            Ok(event) => stream(Some(event), Events { answer: Answering::ready(answer), notices }),
+            Ok(event) => stream(Some(event), Events { answer: Answering::ready(answer), notices, cancel }),
             Err(_) => bytes(StatusCode::OK, answer.bytes().clone()),
         },
         // The client took the call back: there is nothing to say.
         Early::Answer(None) => events::nothing(),
-        Early::Event(event) => stream(Some(event), Events { answer, notices }),
-        Early::Nothing => stream(None, Events { answer, notices }),
+        Early::Event(event) => stream(Some(event), Events { answer, notices, cancel }),
+        Early::Nothing => stream(None, Events { answer, notices, cancel }),
     }
 }
 

@@ -7,11 +7,12 @@ use crate::{
         events::{self, Following, Kept},
         reply,
         scope::Names,
+        stateless::Place,
     },
     policy::identity::Identity,
     protocol::{
         call::{Event, Events},
-        handshake,
+        handshake, headers, stateless,
         version::Version,
     },
     session::table::{Endpoint, Session, Transport},
@@ -26,7 +27,7 @@ use crate::{
 use axum::{
     body::Body as HttpBody,
     extract::{Request as HttpRequest, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::ALLOW, request::Parts},
     response::Response,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -61,11 +62,17 @@ pub(super) async fn post(State(front): State<Front>, names: Names, request: Http
 
 /// `GET /mcp`: the session's own stream.
 pub(super) async fn get(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
+    if is_new(request.headers()) {
+        return posts_only();
+    }
     listen(&front, names, request).unwrap_or_else(|turned| *turned)
 }
 
 /// `DELETE /mcp`: the session ends.
 pub(super) async fn delete(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
+    if is_new(request.headers()) {
+        return posts_only();
+    }
     let end = || {
         let visit = Visit::new(&front, names, request.into_parts().0)?;
         let session = visit.session()?;
@@ -80,6 +87,12 @@ async fn take(front: &Front, names: Names, parts: Parts, body: &mut HttpBody) ->
     accepts_both(&visit.headers)?;
     let body = front.read(&visit.headers, body).await?;
     match front.parse(&body)? {
+        Body::One(Message::Request(request)) if visit.is_stateless(&request) => {
+            let Endpoint { path, scope, .. } = &visit.endpoint;
+            let place = Place { identity: &visit.identity, path, scope, headers: Some(&visit.headers) };
+            Ok(front.stateless(place, request).await)
+        }
+        Body::One(message) if visit.is_new() => visit.other(&message),
         Body::One(message) => visit.one(message).await,
         Body::Batch(parts) => visit.batch(parts).await,
     }
@@ -150,12 +163,45 @@ impl Visit {
         })
     }
 
+    /// Whether a request is of the stateless era: it says so itself, in its metadata or by its header. What names a
+    /// session and no such revision is not looked at.
+    fn is_stateless(&self, request: &Request) -> bool {
+        if self.is_new() || matches!(request.method, Method::Discover | Method::Listen) {
+            return true;
+        }
+        let is_handshake = match self.headers.get(PROTOCOL_VERSION) {
+            None => true,
+            Some(version) => version.to_str().is_ok_and(|version| Version::parse(version).is_some()),
+        };
+        if is_handshake && self.headers.contains_key(SESSION_ID) {
+            return false;
+        }
+        stateless::names_version(request.params().as_ref()).is_some()
+            || (!is_handshake && self.headers.contains_key(headers::METHOD))
+    }
+
+    fn is_new(&self) -> bool {
+        is_new(&self.headers)
+    }
+
+    /// What is no request, in the stateless era: there is nothing that a client could say or answer over HTTP.
+    fn other(&self, message: &Message) -> Result<Response, Turned> {
+        match message {
+            Message::Answer(_) => {
+                let message =
+                    "Invalid request: in this revision nothing is asked that a message could answer";
+                let failure = Failure::invalid_request("answer", message);
+                Err(turn(&failure.hint("send the request again with `inputResponses`")))
+            }
+            _ => Ok(reply::empty(StatusCode::ACCEPTED)),
+        }
+    }
+
     async fn one(self, message: Message) -> Result<Response, Turned> {
         match message {
             Message::Request(request) if request.method == Method::Initialize => {
                 Ok(self.initialize(&request).await)
             }
-            Message::Request(request) if request.method == Method::Discover => Ok(fall_back(&request)),
             Message::Request(request) => {
                 self.check_version()?;
                 let session = self.session_for(Some(&request.id()))?;
@@ -313,9 +359,21 @@ impl Front {
     }
 }
 
-/// `server/discover` of 2026-07-28: clients that probe fall back to `initialize` on this answer.
-pub(super) fn fall_back(request: &Request) -> Response {
-    reply::failure(&Failure::method_not_found(request.method.as_str()), Some(&request.id()))
+/// Whether the header names the revision of the stateless era.
+fn is_new(headers: &HeaderMap) -> bool {
+    headers
+        .get(PROTOCOL_VERSION)
+        .is_some_and(|version| version.as_bytes() == Version::STATELESS.as_str().as_bytes())
+}
+
+/// The stateless era has no streams but the answers', and no sessions to end (2026-07-28, transports).
+fn posts_only() -> Response {
+    let message = "Invalid request: in this revision everything is a POST";
+    let failure = Failure::invalid_request("method_not_allowed", message)
+        .hint("send `subscriptions/listen` to hear of changes");
+    let mut response = reply::failure(&failure.status(StatusCode::METHOD_NOT_ALLOWED), None);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
 }
 
 /// A client's answer to what an upstream asked.
@@ -338,7 +396,7 @@ pub(super) fn invalid_answer(invalid: &Invalid) -> Bytes {
 /// All messages of one request: in a batch's one JSON array they come together, so that notices are kept only as far
 /// as there is room for them.
 async fn whole(events: Events, mut room: usize) -> Vec<Bytes> {
-    let Events { answer, mut notices } = events;
+    let Events { answer, mut notices, .. } = events;
     let mut messages = Vec::new();
     let mut keep = |messages: &mut Vec<Bytes>, event: Event| match event {
         Event::Notice(notice) => match room.checked_sub(notice.len()) {

@@ -100,6 +100,11 @@ impl KeyId {
     /// Nobody's key.
     pub const NOBODY: Self = Self(0);
 
+    /// As a number, for rooms that do not know keys.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     fn of(hash: &[u8; 32]) -> Self {
         let mut first = [0; 8];
         first.copy_from_slice(&hash[..8]);

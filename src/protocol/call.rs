@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Which of the gateway's threads a call runs on; it stays there, with that thread's upstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Events {
     /// What comes for the client before the answer; bounded, so that a client that does not read holds up its own
     /// call and nothing else.
     pub notices: mpsc::Receiver<Event>,
+    /// Takes the request back, if it is under way.
+    pub cancel: Option<CancellationToken>,
 }
 
 /// What comes for a client before the answer to its request.
@@ -106,9 +109,15 @@ impl Events {
         Detached { answer, notices: self.notices }
     }
 
+    /// An answer that takes a while and can be waited for only.
+    pub fn waiting(answer: Answering) -> Self {
+        let (_, notices) = mpsc::channel(1);
+        Self { answer, notices, cancel: None }
+    }
+
     /// An answer that is there already.
     pub fn ready(answer: Answer) -> Self {
         let (_, notices) = mpsc::channel(1);
-        Self { answer: Answering::ready(answer), notices }
+        Self { answer: Answering::ready(answer), notices, cancel: None }
     }
 }

@@ -85,40 +85,33 @@ pub fn read_hello(params: Option<&Raw>) -> Result<Hello, String> {
             found(&read.protocol_version)
         ));
     };
+    // The schema requires both; what is absent harms nobody, what has another type would.
     let object = |path: &str, value: Option<&RawValue>| match value.map(RawValue::get) {
-        // The schema requires both; what is absent harms nobody, what has another type would.
         None | Some("null") => Ok(Raw::of(&json!({}))),
-        Some(text) if text.starts_with('{') && text.len() <= MAX_HELLO => Ok(Raw::of(&value)),
-        Some(text) if text.starts_with('{') => {
-            Err(format!("`params.{path}` has {} bytes; {MAX_HELLO} are allowed", text.len()))
-        }
-        Some(text) => Err(format!("`params.{path}` must be an object; found {}", excerpt(text))),
+        Some(text) => part(path, text),
     };
-    let capabilities = object("capabilities", read.capabilities)?;
-    let client_info = object("clientInfo", read.client_info)?;
-    // Part by part: what cannot be read of one, such as a number beyond all bounds, must not cost the others.
-    let info = |key: &str| Part::of(&client_info).member(key).and_then(Part::string);
-    let text = |key: &str| excerpt(&info(key).unwrap_or("?".into()));
-    let client = format!("{} {}", text("name"), text("version"));
-    // Upstreams may insist on what the schema requires.
-    let is_whole = ["name", "version"].into_iter().all(|key| info(key).is_some());
-    let client_info = if is_whole {
-        client_info
-    } else {
-        Raw::of(&json!({"name": text("name"), "version": text("version")}))
-    };
-    let offers = Offers::of(&capabilities);
-    Ok(Hello { requested, client, capabilities, client_info, offers })
+    let capabilities = object("params.capabilities", read.capabilities)?;
+    let client_info = object("params.clientInfo", read.client_info)?;
+    Ok(Hello::new(requested, capabilities, client_info))
+}
+
+/// An object that a client says of itself, copied and bounded; the text says what was wrong.
+pub(super) fn part(path: &str, text: &str) -> Result<Raw, String> {
+    if !text.starts_with('{') {
+        return Err(format!("`{path}` must be an object; found {}", excerpt(text)));
+    }
+    if text.len() > MAX_HELLO {
+        return Err(format!("`{path}` has {} bytes; {MAX_HELLO} are allowed", text.len()));
+    }
+    Ok(Raw::spliced(text.to_owned().into()))
 }
 
 fn found(value: &Value) -> String {
     if value.is_null() { "nothing".into() } else { excerpt(&value.to_string()) }
 }
 
-/// Our answer to `initialize`, where it is not an upstream's own.
-pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str>) -> Raw {
-    let info =
-        Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}));
+/// Our answer to `initialize`, where it is not an upstream's own; `info` says who answers.
+pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str>, info: &Raw) -> Raw {
     let (version, capabilities) = (Raw::of(version.as_str()), Raw::of(capabilities));
     let instructions =
         instructions.map_or_else(String::new, |text| format!(r#","instructions":{}"#, Raw::of(text)));
@@ -131,24 +124,36 @@ pub fn welcome(version: Version, capabilities: &Value, instructions: Option<&str
 /// The parameters of `initialize` to an upstream: for one client with what that client is and offers, or for all with
 /// everything that can be passed on to whoever calls.
 pub fn hello(client: Option<(&Hello, Version)>) -> Raw {
-    let (version, capabilities, info) = match client {
-        Some((hello, version)) => (version, hello.capabilities.clone(), hello.client_info.clone()),
-        None => (
-            Version::LATEST,
-            Raw::of(&json!({
-                "sampling": {"context": {}, "tools": {}},
-                "elicitation": {"form": {}, "url": {}},
-                "roots": {"listChanged": true},
-            })),
-            Raw::of(
-                &json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}),
-            ),
-        ),
+    let (version, capabilities, client_info) = match client {
+        // Whatever era the client is of, this upstream is of the handshake era.
+        Some((hello, version)) => {
+            (version.min(Version::LATEST), hello.capabilities.clone(), hello.client_info.clone())
+        }
+        None => {
+            let mut capabilities = offered();
+            capabilities["roots"] = json!({"listChanged": true});
+            (Version::LATEST, Raw::of(&capabilities), info())
+        }
     };
     let version = Raw::of(version.as_str());
-    let text =
-        format!(r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{info}}}"#);
+    let text = format!(
+        r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{client_info}}}"#
+    );
     Raw::spliced(text.into())
+}
+
+/// Everything that can be passed on to whoever calls, as the capabilities of a client that tells of no changes.
+pub fn offered() -> Value {
+    json!({
+        "sampling": {"context": {}, "tools": {}},
+        "elicitation": {"form": {}, "url": {}},
+        "roots": {},
+    })
+}
+
+/// What the gateway says of itself, to clients and to upstreams.
+pub fn info() -> Raw {
+    Raw::of(&json!({"name": "trunkline", "title": "Trunkline", "version": env!("CARGO_PKG_VERSION")}))
 }
 
 /// Reads an upstream's answer to `initialize`; the text says what was wrong.
@@ -161,8 +166,15 @@ pub fn read_welcome(result: &Raw) -> Result<Welcome, String> {
         return Err(format!("it speaks MCP {found}; this gateway speaks {} with it", Version::names()));
     };
     let server_info = server_info.map_or_else(|| Raw::of(&json!({"name": "?", "version": "?"})), Part::copy);
+    let capabilities = read_capabilities(capabilities)?;
+    let instructions = instructions.and_then(Part::string).map(Cow::into_owned);
+    Ok(Welcome { version, capabilities, server_info, instructions, raw: result.clone() })
+}
+
+/// Reads the capabilities of a server.
+pub(in crate::protocol) fn read_capabilities(part: Option<Part<'_>>) -> Result<Map<String, Value>, String> {
     let mut read = Map::new();
-    if let Some(capabilities) = capabilities {
+    if let Some(capabilities) = part {
         let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(capabilities.text())
             .map_err(|error| format!("its `capabilities` are not as specified: {error}"))?;
         for (name, value) in members {
@@ -171,8 +183,7 @@ pub fn read_welcome(result: &Raw) -> Result<Welcome, String> {
             read.insert(name.into_owned(), value);
         }
     }
-    let instructions = instructions.and_then(Part::string).map(Cow::into_owned);
-    Ok(Welcome { version, capabilities: read, server_info, instructions, raw: result.clone() })
+    Ok(read)
 }
 
 /// An upstream's own answer to `initialize` for a client of an alias's own endpoint: every byte as it was sent, but for the
@@ -214,6 +225,27 @@ pub fn own_welcome(version: Version, upstream: &Welcome, replaced: &[(&str, Valu
 /// The capabilities that have lists: the gateway reads them again and again, and tells of changes whether or not the
 /// upstream does.
 pub const LISTED: [&str; 3] = ["tools", "prompts", "resources"];
+
+// === impl Hello ===
+
+impl Hello {
+    /// What a client says of itself, read; both are objects.
+    pub(super) fn new(requested: String, capabilities: Raw, client_info: Raw) -> Self {
+        // Part by part: what cannot be read of one, such as a number beyond all bounds, must not cost the others.
+        let info = |key: &str| Part::of(&client_info).member(key).and_then(Part::string);
+        let text = |key: &str| excerpt(&info(key).unwrap_or("?".into()));
+        let client = format!("{} {}", text("name"), text("version"));
+        // Upstreams may insist on what the schema requires.
+        let is_whole = ["name", "version"].into_iter().all(|key| info(key).is_some());
+        let client_info = if is_whole {
+            client_info
+        } else {
+            Raw::of(&json!({"name": text("name"), "version": text("version")}))
+        };
+        let offers = Offers::of(&capabilities);
+        Self { requested, client, capabilities, client_info, offers }
+    }
+}
 
 // === impl Offers ===
 

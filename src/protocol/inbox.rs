@@ -5,6 +5,7 @@ use crate::{
         ask::{Ask, Asked},
         handshake::Hello,
         links::covers,
+        listens::Listens,
         stream::Stream,
         version::Version,
     },
@@ -37,6 +38,8 @@ pub struct Inbox {
     renamed: Mutex<Renamed>,
     /// The least severe log messages that the client wants, if it said so.
     level: Mutex<Option<&'static str>>,
+    /// What it listens to, if it is of the stateless era: it has no stream of its own then.
+    pub listens: Listens,
 }
 
 /// By alias and native URI: the URI that is shown.
@@ -55,6 +58,7 @@ impl Inbox {
             own_lists: AtomicBool::new(false),
             renamed: Mutex::default(),
             level: Mutex::default(),
+            listens: Listens::default(),
         }
     }
 
@@ -66,6 +70,11 @@ impl Inbox {
     /// What the client said of itself, if it did.
     pub fn hello(&self) -> Option<(&Hello, Version)> {
         self.hello.get().map(|(hello, version)| (hello, *version))
+    }
+
+    /// Whether the client is of the stateless era: nothing can be said to it but what it listens to or waits for.
+    pub fn is_stateless(&self) -> bool {
+        self.hello.get().is_some_and(|(_, version)| version.is_stateless())
     }
 
     /// The least severe log messages that the client wants, if it said so.
@@ -85,7 +94,8 @@ impl Inbox {
 
     /// Some upstream has lists of this client's own, or had.
     pub fn expect_own_lists(&self) {
-        self.own_lists.store(true, Ordering::Release);
+        // Lists of the stateless era are the same for everybody with one credential.
+        self.own_lists.store(!self.is_stateless(), Ordering::Release);
     }
 
     /// Whether upstreams must be asked for lists of this client's own.
@@ -93,9 +103,12 @@ impl Inbox {
         self.own_lists.load(Ordering::Acquire)
     }
 
-    /// Puts an upstream's question on the client's own stream.
+    /// Puts an upstream's question on the client's own stream. One that has none cannot be asked: the question is dropped,
+    /// which tells who asked.
     pub fn ask(&self, ask: Ask) {
-        self.ask_on(ask, &self.stream);
+        if !self.is_stateless() {
+            self.ask_on(ask, &self.stream);
+        }
     }
 
     /// Puts an upstream's question on the stream of one of the client's calls.
@@ -105,6 +118,18 @@ impl Inbox {
 
     /// Passes a notice of the upstream `alias` on.
     pub fn pass(&self, alias: &str, notice: &Notice) {
+        if self.is_stateless() {
+            return match notice.method {
+                Method::ResourcesUpdated => match Notice::parse(&self.adapt(alias, notice)) {
+                    Some(notice) => self.listens.updated(&notice),
+                    None => {}
+                },
+                Method::TaskNotice => self.listens.task(notice),
+                _ => {
+                    tracing::debug!(alias, method = %notice.method, "a notice belongs to no call of a client, and no client listens to such")
+                }
+            };
+        }
         if !self.stream.push(self.adapt(alias, notice)) {
             tracing::debug!(alias, method = %notice.method, "a client does not listen; a notice for it is lost");
         }
@@ -145,6 +170,9 @@ impl Inbox {
 
     /// Tells the client, now or when it listens, that a list changed; one notice tells of any number.
     pub fn changed(&self, method: &Method) {
+        if self.is_stateless() {
+            return self.listens.changed(method);
+        }
         self.stream.insist_once(Notice::new(method, None).bytes().clone());
     }
 
@@ -152,6 +180,7 @@ impl Inbox {
     pub fn close(&self) {
         self.stream.close();
         self.asked.close();
+        self.listens.close();
     }
 
     /// The URI that the client knows a resource of `alias` by, or that of which it is a part, if that is another.

@@ -3,10 +3,14 @@
 use crate::{
     catalog::{
         listing::Kind,
+        merge::Row,
         name::Alias,
         view::{Scope, View},
     },
-    protocol::call::{Answering, Event, Events, Lane, NOTICES},
+    protocol::{
+        call::{Answering, Event, Events, Lane, NOTICES},
+        level,
+    },
     relay::{Member, Relay, linked, refuse, validate::ToolSchemas},
     session::{
         running::{NoPlace, Place},
@@ -35,6 +39,8 @@ pub(super) struct Ready {
     /// What is replaced in its parameters.
     pub(super) edits: Vec<(Range<usize>, Raw)>,
     pub(super) token: Option<(Raw, Range<usize>)>,
+    /// The tool's definition, where one was found.
+    pub(super) row: Option<Arc<Row>>,
     pub(super) place: Place,
     pub(super) after: After,
 }
@@ -101,6 +107,7 @@ impl Relay {
             if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
         let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
         ready.after.schemas = self.schemas(member, row);
+        ready.row = Some(row.clone());
         ready.after.is_task = named.is_task;
         ready.after.links = session.inbox.is_merged().then_some(view);
         Ok(ready)
@@ -154,9 +161,22 @@ pub(super) fn ready(
     edits: Vec<(Range<usize>, Raw)>,
     token: Option<(Raw, Range<usize>)>,
 ) -> Result<Ready, Failure> {
-    let place = session.running.begin(&request.id()).map_err(no_place)?;
+    let is_stateless = session.inbox.is_stateless();
+    let place = if is_stateless { session.running.begin_any() } else { session.running.begin(&request.id()) };
+    let place = place.map_err(no_place)?;
     let (upstream, session, request) = (member.upstream.clone(), session.clone(), request.clone());
-    Ok(Ready { upstream, session, lane, request, about, edits, token, place, after: After::default() })
+    Ok(Ready {
+        upstream,
+        session,
+        lane,
+        request,
+        about,
+        edits,
+        token,
+        row: None,
+        place,
+        after: After::default(),
+    })
 }
 
 /// Makes a request that was decided, or says why it is not made.
@@ -164,7 +184,8 @@ pub(super) fn begin(decided: Result<Ready, Failure>, request: &Request) -> Event
     match decided {
         Ok(ready) => {
             let (sender, notices) = mpsc::channel(NOTICES);
-            Events { answer: Answering::new(ready.make(sender)), notices }
+            let cancel = Some(ready.place.cancel.clone());
+            Events { answer: Answering::new(ready.make(sender)), notices, cancel }
         }
         Err(failure) => refuse(request, &failure),
     }
@@ -176,7 +197,15 @@ impl Ready {
     async fn make(self, notices: mpsc::Sender<Event>) -> Option<Answer> {
         let began = Instant::now();
         let caller = caller(&self.session);
-        let outbound = Outbound { request: &self.request, edits: &self.edits, token: self.token.clone() };
+        let is_stateless = self.session.inbox.is_stateless();
+        let level = self.request.params().filter(|_| is_stateless).as_ref().and_then(level::of_request);
+        let outbound = Outbound {
+            request: &self.request,
+            edits: &self.edits,
+            token: self.token.clone(),
+            level,
+            mirrored: self.row.as_ref().map_or(&[], |row| &row.mirrored),
+        };
         let (lane, cancel) = (self.lane, &self.place.cancel);
         let outcome = match &self.after.subscription {
             None => self.upstream.call(lane, &caller, outbound, notices, cancel).await,
@@ -222,8 +251,8 @@ impl Ready {
 
 /// Who calls.
 pub(super) fn caller(session: &Session) -> Caller {
-    let (session_number, key) = (session.number, session.identity.key);
-    Caller { session: session_number, key, inbox: session.inbox.clone() }
+    let (number, key) = (session.number, session.identity.key);
+    Caller { session: number, subscriber: number, key, inbox: session.inbox.clone() }
 }
 
 fn no_place(why: NoPlace) -> Failure {

@@ -1,7 +1,7 @@
 //! Pages from the view: a list never waits for an upstream.
 
 use crate::{
-    catalog::listing::Kind,
+    catalog::{listing::Kind, page::Dialect},
     protocol::call::Events,
     relay::{Relay, refuse},
     session::table::Session,
@@ -21,7 +21,14 @@ impl Relay {
             Ok(cursor) => cursor.flatten(),
             Err(reason) => return refuse(request, &Failure::invalid_params(reason)),
         };
-        match self.view_for(session).page(kind, cursor.as_deref()) {
+        let is_stateless = session.inbox.is_stateless();
+        let dialect = if is_stateless { Dialect::Stateless } else { Dialect::Handshake };
+        let view = self.view_for(session);
+        match view.page(kind, cursor.as_deref(), dialect) {
+            Some(page) if is_stateless => {
+                let hint = self.cached(view.hint(kind));
+                Events::ready(Answer::result(&request.id(), &hint.stamp(&page)))
+            }
             Some(page) => Events::ready(Answer::result(&request.id(), &page)),
             None => {
                 let failure =

@@ -16,7 +16,7 @@ use crate::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::task::JoinSet;
 
 // === impl Relay ===
 
@@ -51,6 +51,6 @@ impl Relay {
             told.join_all().await;
             Some(Answer::result(&request.id(), &Raw::of(&json!({}))))
         };
-        Events { answer: Answering::new(answer), notices: mpsc::channel(1).1 }
+        Events::waiting(Answering::new(answer))
     }
 }

@@ -6,9 +6,11 @@ pub mod settings;
 
 mod call;
 mod complete;
+mod discover;
 mod effort;
 mod linked;
 mod list;
+mod listen;
 mod log;
 mod note;
 mod publish;
@@ -28,7 +30,10 @@ use crate::{
         view::{Allows, Scope, View},
     },
     policy::identity::Identity,
-    protocol::call::{Events, Lane},
+    protocol::{
+        call::{Events, Lane},
+        seal::Seal,
+    },
     relay::{settings::Validation, validate::Schemas},
     session::table::Session,
     upstream::{Said, Upstream},
@@ -59,6 +64,10 @@ struct Inner {
     merged: watch::Sender<BTreeMap<Alias, Arc<Listing>>>,
     upstreams: BTreeMap<Alias, Member>,
     names: NameRules,
+    /// Seals what clients keep for us.
+    seal: Arc<Seal>,
+    /// Whether everybody may come in, so that nothing depends on who asks.
+    is_open: bool,
     /// What each upstream said of changes when the catalog was published last.
     heard: Mutex<BTreeMap<Alias, Said>>,
 }
@@ -78,13 +87,19 @@ pub struct Member {
 
 impl Relay {
     /// Relays to these upstreams.
-    pub fn new(upstreams: BTreeMap<Alias, Member>, names: NameRules) -> Self {
+    pub fn new(upstreams: BTreeMap<Alias, Member>, names: NameRules, seal: Arc<Seal>, is_open: bool) -> Self {
         let catalog = ArcSwap::from_pointee(Catalog::empty());
         let (schemas, merged, heard) = (ArcSwap::default(), watch::Sender::default(), Mutex::default());
-        let relay = Self(Arc::new(Inner { catalog, schemas, merged, upstreams, names, heard }));
+        let relay =
+            Self(Arc::new(Inner { catalog, schemas, merged, upstreams, names, seal, is_open, heard }));
         // The aliases are known before any upstream answers.
         relay.publish(&[]);
         relay
+    }
+
+    /// What seals the texts that clients keep for us.
+    pub fn seal(&self) -> &Arc<Seal> {
+        &self.0.seal
     }
 
     /// The upstreams, by alias.

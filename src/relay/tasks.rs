@@ -84,7 +84,7 @@ impl Relay {
             }
             Some(Answer::result(&request.id(), &Raw::of(&json!({"tasks": tasks}))))
         };
-        Events { answer: Answering::new(answer), notices: mpsc::channel(1).1 }
+        Events::waiting(Answering::new(answer))
     }
 
     fn is_own(&self, session: &Session, alias: &crate::catalog::name::Alias) -> bool {
@@ -101,7 +101,7 @@ async fn tasks_of(
     for _ in 0..MOST_PAGES {
         let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
         let request = Request::new(&Raw::of(&0), &Method::TasksList, Some(&Raw::of(&params)));
-        let outbound = Outbound { request: &request, edits: &[], token: None };
+        let outbound = Outbound { request: &request, edits: &[], token: None, level: None, mirrored: &[] };
         // What comes with it waits for nobody, and ends with the call.
         let (notices, _unheard) = mpsc::channel(NOTICES);
         let outcome =

@@ -203,7 +203,7 @@ mod tests {
     use super::{Meter, QUIET, Schemas, compile};
     use crate::{
         catalog::{
-            listing::{self, Kind, Listing},
+            listing::{self, Kind, Listing, Mirroring},
             merge::{Catalog, ShowRules, Source, merge},
             name::Alias,
             settings::{NameRules, Show},
@@ -219,7 +219,8 @@ mod tests {
     }
 
     fn catalog(tools: &Value) -> Catalog {
-        let page = listing::read_page(Kind::Tools, &Raw::of(&json!({"tools": tools}))).expect("a page");
+        let page = listing::read_page(Kind::Tools, &Raw::of(&json!({"tools": tools})), Mirroring::Unsent)
+            .expect("a page");
         let show = Arc::new(ShowRules::new(&Show::default()).expect("globs"));
         let source =
             Source { show, listing: Some(Arc::new(Listing { tools: page.items, ..Listing::default() })) };

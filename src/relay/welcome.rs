@@ -83,37 +83,66 @@ impl Relay {
 
     /// The result of `initialize` on an endpoint.
     pub fn welcome(&self, version: Version, identity: &Identity, scope: &Scope) -> Raw {
-        if let Scope::One(alias) = scope {
-            let offer = self.member(alias).and_then(|member| member.upstream.offer());
-            let Some(offer) = offer else {
-                return handshake::welcome(version, &json!({"tools": {"listChanged": true}}), None);
-            };
+        if let Scope::One(alias) = scope
+            && let Some(offer) = self.member(alias).and_then(|member| member.upstream.offer())
+            && !offer.welcome.version.is_stateless()
+        {
             let mut capabilities = offer.welcome.capabilities.clone();
             self.hide_others_tasks(alias, &mut capabilities);
             let tasks = capabilities.remove("tasks").filter(|_| self.shares_tasks(alias));
             let replaced: Vec<_> = tasks.map(|tasks| ("tasks", tasks)).into_iter().collect();
             return handshake::own_welcome(version, &offer.welcome, &replaced);
         }
-        let mut capabilities = Map::new();
+        let (capabilities, instructions) = self.offered(identity, scope, version);
+        let info = self.server_info(scope).unwrap_or_else(handshake::info);
+        handshake::welcome(version, &Value::Object(capabilities), instructions.as_deref(), &info)
+    }
+
+    /// What an endpoint can do for a client of that revision, and its instructions for the model.
+    pub(super) fn offered(
+        &self,
+        identity: &Identity,
+        scope: &Scope,
+        version: Version,
+    ) -> (Map<String, Value>, Option<String>) {
+        let (mut capabilities, mut sections) = (Map::new(), Vec::new());
         capabilities.insert("tools".into(), json!({}));
-        let mut sections = Vec::new();
+        let is_one = matches!(scope, Scope::One(_));
         for member in self.seen(identity, scope) {
             let Some(offer) = member.upstream.offer() else { continue };
+            let alias = member.upstream.alias();
             let mut own = offer.welcome.capabilities.clone();
-            self.hide_others_tasks(member.upstream.alias(), &mut own);
-            for name in SERVED {
-                if let Some(Value::Object(own)) = own.get(*name) {
-                    let all = capabilities.entry(*name).or_insert_with(|| json!({}));
-                    unite(all, own);
+            self.hide_others_tasks(alias, &mut own);
+            if version.is_stateless() != offer.welcome.version.is_stateless() {
+                // The tasks of one era are not those of the other: they are waited for inside the calls that make them.
+                own.shift_remove("tasks");
+                if let Some(Value::Object(extensions)) = own.get_mut("extensions") {
+                    extensions.shift_remove(TASKS);
+                }
+            }
+            if is_one {
+                own.entry("tools").or_insert_with(|| json!({}));
+                capabilities = own;
+            } else {
+                let extensions = if version.is_stateless() { EXTENDED } else { &[] };
+                for name in SERVED.iter().chain(extensions) {
+                    if let Some(Value::Object(own)) = own.get(*name) {
+                        let all = capabilities.entry(*name).or_insert_with(|| json!({}));
+                        unite(all, own);
+                    }
                 }
             }
             if let Some(instructions) = &offer.welcome.instructions {
-                sections.push(section(member.upstream.alias(), instructions));
+                let section = || section(alias, instructions);
+                sections.push(if is_one { instructions.clone() } else { section() });
             }
         }
+        if !is_one && let Some(Value::Object(extensions)) = capabilities.get_mut("extensions") {
+            // What is not known here could not be routed.
+            extensions.retain(|name, _| ROUTED.contains(&name.as_str()));
+        }
         list_changes(&mut capabilities);
-        let instructions = (!sections.is_empty()).then(|| sections.join("\n\n"));
-        handshake::welcome(version, &Value::Object(capabilities), instructions.as_deref())
+        (capabilities, (!sections.is_empty()).then(|| sections.join("\n\n")))
     }
 
     /// Where clients share a session its list of tasks would show those of the others.
@@ -137,6 +166,15 @@ impl Relay {
 
 /// The capabilities that several upstreams can have as one.
 const SERVED: &[&str] = &["tools", "prompts", "resources", "completions", "logging", "tasks"];
+
+/// What of the stateless era several upstreams can have as one beside those.
+const EXTENDED: &[&str] = &["extensions"];
+
+/// The tasks extension (SEP-2663).
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// The extensions that lead to the upstream that has them.
+const ROUTED: &[&str] = &[TASKS, "io.modelcontextprotocol/skills", "io.modelcontextprotocol/ui"];
 
 fn list_changes(capabilities: &mut Map<String, Value>) {
     for name in handshake::LISTED {

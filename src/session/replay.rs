@@ -56,6 +56,11 @@ impl Replay {
         (number, stream)
     }
 
+    /// A stream that nobody comes back to.
+    pub fn loose(&self) -> Arc<Stream> {
+        Stream::new(self.bounds, self.kept.clone())
+    }
+
     /// The stream of that number, if it is still kept.
     pub fn find(&self, number: u64) -> Option<Arc<Stream>> {
         self.streams().kept.iter().find(|kept| kept.number == number).map(|kept| kept.stream.clone())

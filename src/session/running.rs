@@ -3,7 +3,10 @@
 use crate::wire::raw::Raw;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Running {
     calls: Mutex<HashMap<Raw, CancellationToken>>,
     most: usize,
+    numbers: AtomicU64,
 }
 
 /// One call's place among the running ones; given back when dropped.
@@ -37,7 +41,7 @@ pub enum NoPlace {
 impl Running {
     /// Room for `most` calls.
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { calls: Mutex::default(), most })
+        Arc::new(Self { calls: Mutex::default(), most, numbers: AtomicU64::new(0) })
     }
 
     /// Begins a call.
@@ -52,6 +56,12 @@ impl Running {
         let cancel = CancellationToken::new();
         calls.insert(id.clone(), cancel.clone());
         Ok(Place { running: self.clone(), id: id.clone(), cancel })
+    }
+
+    /// Begins a call of a client whose ids need not differ: several of the stateless era may be seen as one.
+    pub fn begin_any(self: &Arc<Self>) -> Result<Place, NoPlace> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        self.begin(&Raw::of(&format!("call {number}")))
     }
 
     /// Takes a call back; an id that runs no more is nothing special, the answer may be on its way

@@ -1,8 +1,8 @@
-//! The bounds of client sessions.
+//! The bounds of what clients keep with us.
 
 use std::time::Duration;
 
-/// The bounds of client sessions.
+/// The bounds of what clients keep with us: sessions and parked calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// A session that nobody used for this long is ended.
@@ -23,6 +23,14 @@ pub struct Settings {
     pub replay_all: usize,
     /// How long the stream of an ended call is kept.
     pub replay_for: Duration,
+    /// The most calls that wait for their clients to come back with answers (stateless era).
+    pub max_parked: usize,
+    /// The most of them that one key may have.
+    pub max_parked_per_key: usize,
+    /// The most bytes that all of them keep.
+    pub parked_bytes: usize,
+    /// How long a client may take to come back.
+    pub park_for: Duration,
 }
 
 impl Default for Settings {
@@ -37,6 +45,10 @@ impl Default for Settings {
             replay: 1024 * 1024,
             replay_all: 256 * 1024 * 1024,
             replay_for: Duration::from_mins(5),
+            max_parked: 1_000,
+            max_parked_per_key: 256,
+            parked_bytes: 64 * 1024 * 1024,
+            park_for: Duration::from_mins(10),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         stream::{Bounds, Stream},
         version::Version,
     },
-    session::{known::Known, own::Own, replay::Replay, running::Running, settings::Settings},
+    session::{known::Known, own::Own, replay::Replay, running::Running, settings::Settings, visit::Visitor},
 };
 use dashmap::DashMap;
 use std::{
@@ -49,6 +49,8 @@ pub struct Session {
     pub unread: Arc<Semaphore>,
     /// Calls under way.
     pub running: Arc<Running>,
+    /// Whose it is, if it was never opened.
+    visitor: Option<Visitor>,
     /// Milliseconds after the table's birth.
     used: AtomicU64,
     /// Streams that are open: a session with one is not idle.
@@ -71,6 +73,8 @@ pub struct Endpoint {
 pub enum Transport {
     /// Streamable HTTP.
     Streamable,
+    /// Each request for itself, over HTTP or stdio (2026-07-28).
+    Stateless,
     /// HTTP+SSE of 2024-11-05.
     Sse,
     /// Standard input and output of this process.
@@ -84,6 +88,7 @@ impl Transport {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Streamable => "http",
+            Self::Stateless => "stateless",
             Self::Sse => "sse",
             Self::Stdio => "stdio",
         }
@@ -94,6 +99,8 @@ impl Transport {
 #[derive(Debug)]
 pub struct Table {
     sessions: DashMap<Box<str>, Arc<Session>>,
+    /// The sessions that were never opened.
+    visitors: DashMap<Visitor, Arc<Session>>,
     settings: Settings,
     numbers: AtomicU64,
     born: Instant,
@@ -120,6 +127,7 @@ impl Table {
     pub fn new(settings: Settings) -> Self {
         Self {
             sessions: DashMap::new(),
+            visitors: DashMap::new(),
             settings,
             numbers: AtomicU64::new(1),
             born: Instant::now(),
@@ -131,6 +139,15 @@ impl Table {
 
     /// Opens a session; its client may introduce itself later.
     pub fn open(&self, identity: Arc<Identity>, endpoint: Endpoint) -> Result<Arc<Session>, Full> {
+        self.open_for(identity, endpoint, None)
+    }
+
+    pub(in crate::session) fn open_for(
+        &self,
+        identity: Arc<Identity>,
+        endpoint: Endpoint,
+        visitor: Option<Visitor>,
+    ) -> Result<Arc<Session>, Full> {
         if self.sessions.len() >= self.settings.max_sessions && !self.make_room() {
             return Err(Full(self.settings.max_sessions));
         }
@@ -141,7 +158,7 @@ impl Table {
         let is_merged = !matches!(endpoint.scope, Scope::One(_));
         let session = Arc::new(Session {
             id: id.clone(),
-            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            number: self.number(),
             identity,
             endpoint,
             inbox: Arc::new(Inbox::new(stream, asked, is_merged)),
@@ -151,11 +168,22 @@ impl Table {
             limits: self.settings,
             unread: Arc::new(Semaphore::new(self.settings.queue)),
             running: Running::new(self.settings.max_calls),
+            visitor: visitor.clone(),
             used: AtomicU64::new(self.now()),
             streams: AtomicUsize::new(0),
         });
         self.sessions.insert(id, session.clone());
+        if let Some(visitor) = visitor {
+            // Of two that come at once the later one stays; the other goes when it was idle for long enough.
+            self.visitors.insert(visitor, session.clone());
+        }
         Ok(session)
+    }
+
+    pub(in crate::session) fn visited(&self, visitor: &Visitor) -> Option<Arc<Session>> {
+        let session = self.visitors.get(visitor)?;
+        session.used.store(self.now(), Ordering::Relaxed);
+        Some(session.clone())
     }
 
     /// The session of that id, if it belongs to this key and this endpoint.
@@ -171,6 +199,9 @@ impl Table {
     /// Ends a session and its streams.
     pub fn end(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
+            if let Some(visitor) = &session.visitor {
+                self.visitors.remove_if(visitor, |_, known| known.id == session.id);
+            }
             session.inbox.close();
             session.replay.close();
         }
@@ -229,6 +260,11 @@ impl Table {
             session.inbox.stream.forget_read();
             session.replay.forget_read();
         }
+    }
+
+    /// A number that nothing else has that is told apart by one.
+    pub fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// All sessions at this moment.
@@ -297,6 +333,11 @@ impl Session {
     /// Whether no stream and no call uses it at the moment.
     fn is_unused(&self) -> bool {
         self.streams.load(Ordering::Relaxed) == 0 && self.running.is_empty()
+    }
+
+    /// A stream of its own, which is not kept for later.
+    pub fn stream(&self) -> Arc<Stream> {
+        self.replay.loose()
     }
 
     /// Marks a stream as open until the mark is dropped.

@@ -28,6 +28,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Caller {
     /// The number of the client's session.
     pub session: u64,
+    /// Who subscribes: the session, or one of the streams that its client listens to.
+    pub subscriber: u64,
     /// The client's key.
     pub key: KeyId,
     /// Where the client hears what belongs to none of its calls.
@@ -67,6 +69,8 @@ pub(crate) struct Slot {
     is_closed: AtomicBool,
     /// What the upstream has in this session only.
     lists: Mutex<Option<OwnLists>>,
+    /// The level of log messages that it was told with a request.
+    told: Mutex<Option<&'static str>>,
     /// As in [`Sessions`].
     ending: Arc<AtomicUsize>,
     /// What ends with the last of its calls.
@@ -305,6 +309,12 @@ impl Drop for Ending {
 // === impl Lease ===
 
 impl Lease {
+    /// The level of log messages that the session was told with a request.
+    pub(crate) fn told(&self) -> MutexGuard<'_, Option<&'static str>> {
+        // No code that holds the lock can panic.
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Cancels the token when no call uses the session any more.
     pub(crate) fn end_with_last(&self, token: CancellationToken) {
         self.0.ends().push(token);

@@ -43,6 +43,8 @@ pub(crate) struct Desk {
     over: CancellationToken,
     /// Whether the session was ready for a caller.
     is_open: AtomicBool,
+    /// Whether the upstream has no business to ask, since its era has no questions.
+    refuses: AtomicBool,
 }
 
 /// Takes a question out of the open ones when it ends in whatever way.
@@ -104,6 +106,7 @@ impl Desk {
             patience,
             over,
             is_open: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
         })
     }
 
@@ -126,6 +129,11 @@ impl Desk {
     ) where
         F: Future<Output = Result<(), Fault>> + Send + 'static,
     {
+        if self.refuses.load(Ordering::Relaxed) {
+            let (alias, method) = (&self.audience.alias, &request.method);
+            tracing::warn!(%alias, %method, "an upstream sends a request, which its revision of the protocol does not have; nobody answers it");
+            return;
+        }
         let Ok(room) = self.room.clone().try_acquire_owned() else {
             // Not even a refusal: each would wait for the upstream to take it.
             tracing::debug!(alias = %self.audience.alias, most = MOST, "an upstream asks too much at once; a question stays open");
@@ -142,6 +150,11 @@ impl Desk {
             }
             drop(room);
         });
+    }
+
+    /// The upstream turned out to be of the stateless era, in which it has nothing to ask.
+    pub(crate) fn refuse_all(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
     }
 
     /// The upstream takes a question back.

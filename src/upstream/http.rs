@@ -1,7 +1,7 @@
 //! Streamable HTTP, as its client (transports, 2025-03-26 to 2025-11-25).
 
 use crate::{
-    protocol::call::Lane,
+    protocol::{call::Lane, version::Version},
     upstream::{
         desk::{Cause, Desk},
         fault::Fault,
@@ -52,6 +52,7 @@ pub(crate) struct HttpLink {
     pub(in crate::upstream) url: Url,
     pub(in crate::upstream) headers: HeaderMap,
     has_session: bool,
+    is_stateless: bool,
     pub(in crate::upstream) max_message: usize,
     pub(in crate::upstream) desk: Arc<Desk>,
 }
@@ -69,7 +70,22 @@ impl HttpLink {
     ) -> Self {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        Self { net, url, headers, has_session: false, max_message, desk }
+        Self { net, url, headers, has_session: false, is_stateless: false, max_message, desk }
+    }
+
+    /// A link of the stateless era; `headers` are the alias's own.
+    pub(crate) fn stateless(
+        net: Net,
+        url: Url,
+        headers: HeaderMap,
+        max_message: usize,
+        desk: Arc<Desk>,
+    ) -> Self {
+        desk.refuse_all();
+        let mut link = Self::new(net, url, headers, max_message, desk);
+        link.headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(Version::STATELESS.as_str()));
+        link.is_stateless = true;
+        link
     }
 
     /// The link of the session that the handshake agreed on.
@@ -81,7 +97,7 @@ impl HttpLink {
             headers.insert(SESSION_ID, session);
         }
         let (net, url, desk) = (self.net.clone(), self.url.clone(), self.desk.clone());
-        Self { net, url, headers, has_session, max_message: self.max_message, desk }
+        Self { net, url, headers, has_session, is_stateless: false, max_message: self.max_message, desk }
     }
 
     /// Whether the upstream handed out a session id.
@@ -96,23 +112,33 @@ impl HttpLink {
         id: u64,
         body: Bytes,
         sink: Option<&Arc<Sink>>,
+        headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Answer, Fault> {
         // What comes on the session's own stream may belong to it.
         let _under_way = sink
             .filter(|_| self.has_session && self.desk.audience().is_own())
             .map(|sink| self.desk.calls().begin(id, sink));
-        let response = self.post(lane, body).await?;
+        let response = self.post(lane, body, headers).await?;
         self.read_answer(lane, id, response, sink).await
     }
 
     /// Sends a notification or an answer.
     pub(crate) async fn notify(&self, lane: Lane, body: Bytes) -> Result<(), Fault> {
-        let response = self.post(lane, body).await?;
+        let response = self.post(lane, body, &[]).await?;
         if response.status().is_success() { Ok(()) } else { Err(self.refusal(response).await.1) }
     }
 
-    pub(crate) async fn post(&self, lane: Lane, body: Bytes) -> Result<Response, Fault> {
-        let request = self.net.client(lane).post(self.url.clone()).headers(self.headers.clone()).body(body);
+    pub(crate) async fn post(
+        &self,
+        lane: Lane,
+        body: Bytes,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Response, Fault> {
+        let mut all = self.headers.clone();
+        for (name, value) in headers {
+            all.insert(name, value.clone());
+        }
+        let request = self.net.client(lane).post(self.url.clone()).headers(all).body(body);
         request.send().await.map_err(net::fault)
     }
 
@@ -128,7 +154,7 @@ impl HttpLink {
             // A server may well put the answer to this very request under a 4xx.
             return match Message::parse(&body) {
                 Ok(Message::Answer(answer))
-                    if number(&answer.id()) == Some(id)
+                    if (number(&answer.id()) == Some(id) || (self.is_stateless && is_unnamed(&answer)))
                         // 404 says that the session is gone (transports, "Session Management", item 3), whatever the
                         // body; but for a method that is not there, which later revisions say with 404 as well.
                         && (fault != Fault::SessionGone
@@ -178,7 +204,8 @@ impl HttpLink {
             };
             fruitless = if place.last == before { fruitless + 1 } else { 0 };
             let is_broken = matches!(fault, Fault::Closed(_) | Fault::Unreachable(_));
-            let Some(last) = place.last.clone().filter(|_| is_broken && fruitless < RESUMES) else {
+            let may_resume = is_broken && fruitless < RESUMES && !self.is_stateless;
+            let Some(last) = place.last.clone().filter(|_| may_resume) else {
                 // Nothing says whether the call was executed, whatever became of the attempts to hear about it.
                 return Err(if place.last.is_some() && fault.is_unsent() { closed(&fault) } else { fault });
             };
@@ -275,7 +302,7 @@ impl HttpLink {
     }
 }
 
-fn ended() -> Fault {
+pub(crate) fn ended() -> Fault {
     Fault::Closed("the event stream ended".into())
 }
 
@@ -324,13 +351,17 @@ pub(crate) fn messages(data: &Bytes, show: impl Fn(&[u8]) -> String) -> Result<V
     }
 }
 
+/// Whether it is an error that names no request, such as one for a request whose headers were not as they should be.
+fn is_unnamed(answer: &Answer) -> bool {
+    answer.is_error && answer.id().as_bytes() == b"null"
+}
+
 fn find_answer(id: u64, messages: Vec<Message>) -> Result<Answer, Fault> {
     let mut others = None;
     for message in messages {
         if let Message::Answer(answer) = message {
             // An error without an id can only mean the request that this is the response to.
-            let is_ours =
-                number(&answer.id()) == Some(id) || (answer.is_error && answer.id().as_bytes() == b"null");
+            let is_ours = number(&answer.id()) == Some(id) || is_unnamed(&answer);
             if is_ours {
                 return Ok(answer);
             }

@@ -5,17 +5,18 @@ use crate::{
     upstream::{
         desk::Cause,
         fault::Fault,
-        http::{AGAIN, EVENT_STREAM, HttpLink, content_type, messages},
+        http::{AGAIN, EVENT_STREAM, HttpLink, content_type, ended, messages},
         net,
         pending::number,
     },
     wire::{
-        message::{Message, Notice, Request},
+        message::{Answer, Message, Notice, Request},
         method::Method,
         params,
         sse::{Decoder, Event},
     },
 };
+use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue,
     header::{ACCEPT, CONTENT_TYPE},
@@ -30,7 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How long the first call of a session waits for the session's own stream to stand.
-const LISTEN_FIRST: Duration = Duration::from_millis(500);
+pub(crate) const LISTEN_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait that an upstream may ask for.
 const AGAIN_MOST: Duration = Duration::from_secs(30);
 /// The shortest.
@@ -137,6 +138,47 @@ impl HttpLink {
             }
         }
         Ok(())
+    }
+
+    /// Opens a stream of notices by a request, and listens until it ends with the request's answer. In this era nothing is
+    /// taken up where it stopped.
+    pub(crate) async fn hear_asked(
+        self: &Arc<Self>,
+        lane: Lane,
+        id: u64,
+        body: Bytes,
+        headers: &[(HeaderName, HeaderValue)],
+        acknowledged: oneshot::Sender<Notice>,
+    ) -> Result<Answer, Fault> {
+        let mut response = self.post(lane, body, headers).await?;
+        if !response.status().is_success() || !content_type(&response).starts_with(EVENT_STREAM) {
+            return self.read_answer(lane, id, response, None).await;
+        }
+        let (mut decoder, mut acknowledged) = (Decoder::new(self.max_message), Some(acknowledged));
+        while let Some(piece) = response.chunk().await.map_err(net::fault)? {
+            decoder.push(&piece);
+            while let Some(event) = decoder.next_event().map_err(|large| Fault::TooLarge(large.0))? {
+                if !event.is_message() {
+                    continue;
+                }
+                // One odd event does not end the stream.
+                for message in messages(&event.data, |data| self.show(data)).unwrap_or_default() {
+                    match message {
+                        Message::Answer(answer) if number(&answer.id()) == Some(id) => return Ok(answer),
+                        Message::Notice(notice) if notice.method == Method::Acknowledged => {
+                            if let Some(acknowledged) = acknowledged.take() {
+                                // Whoever wanted the stream may have stopped waiting.
+                                let _ = acknowledged.send(notice);
+                            }
+                        }
+                        Message::Notice(notice) => self.hear(&notice),
+                        Message::Request(request) => self.ask(lane, request, Cause::Nothing),
+                        Message::Answer(_) => {}
+                    }
+                }
+            }
+        }
+        Err(ended())
     }
 
     /// Listens for as long as the upstream lets us, in the background.

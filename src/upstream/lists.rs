@@ -1,20 +1,26 @@
 //! Reads all pages of an upstream's lists.
 
 use crate::{
-    catalog::listing::{self, Definition, Kind, Listing},
-    protocol::call::Lane,
-    upstream::{fault::Fault, link::Link, settings::Settings, words},
-    wire::{
-        message::{Request, excerpt},
-        raw::Raw,
+    catalog::{
+        hint::Hint,
+        listing::{self, Definition, Kind, Listing, Mirroring},
     },
+    protocol::call::Lane,
+    upstream::{
+        fault::Fault,
+        link::Link,
+        settings::{Settings, Transport},
+        words,
+    },
+    wire::{message::excerpt, part::Part, raw::Raw},
 };
-use serde_json::json;
+use serde_json::Value;
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The most pages of one list: an upstream whose cursors never end is stopped here.
 const MAX_PAGES: usize = 1000;
@@ -27,6 +33,16 @@ const MAX_ITEMS: usize = 50_000;
 /// JSON-RPC's code for a method that is not there.
 const NO_METHOD: i64 = -32601;
 
+/// What an upstream lists.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    pub(crate) listing: Listing,
+    /// What was odd about it.
+    pub(crate) oddities: Vec<String>,
+    /// How long all of it is good for, where the upstream says so and does not tell of changes.
+    pub(crate) ttl: Option<Duration>,
+}
+
 /// Lists under way.
 struct Reading<'a> {
     link: &'a Link,
@@ -36,6 +52,7 @@ struct Reading<'a> {
     /// The bytes of all lists so far.
     size: usize,
     oddities: Vec<String>,
+    ttl: Option<Duration>,
 }
 
 /// Why one list could not be read.
@@ -46,7 +63,7 @@ enum Failed {
     Fault(Fault),
 }
 
-/// Reads all that an upstream lists, and what was odd about it.
+/// Reads all that an upstream lists.
 ///
 /// What it says besides its tools is worth less than they are: if it fails at one of these lists, but is there, then
 /// what was known `before` is kept.
@@ -56,8 +73,8 @@ pub(crate) async fn read(
     settings: &Settings,
     ids: &AtomicU64,
     before: Option<&Listing>,
-) -> Result<(Listing, Vec<String>), Fault> {
-    let mut reading = Reading { link, lane, settings, ids, size: 0, oddities: Vec::new() };
+) -> Result<Lists, Fault> {
+    let mut reading = Reading { link, lane, settings, ids, size: 0, oddities: Vec::new(), ttl: None };
     let mut listing = Listing::default();
     for kind in Kind::ALL {
         if !link.welcome.capabilities.contains_key(kind.capability()) {
@@ -65,9 +82,11 @@ pub(crate) async fn read(
         }
         let after = settings.timeouts.list.saturating_mul(MOST_WAITS);
         let overdue = Err(Failed::Fault(Fault::Timeout { step: steps(kind).1, after }));
+        let asked = Instant::now();
         let fault = match timeout(after, reading.pages(kind)).await.unwrap_or(overdue) {
-            Ok(items) => {
+            Ok((items, hint)) => {
                 *listing.of_mut(kind) = items;
+                listing.hints.set(kind, hint, asked);
                 continue;
             }
             // Many that have resources never heard of templates, which is allowed.
@@ -77,11 +96,14 @@ pub(crate) async fn read(
         if kind == Kind::Tools || !reading.goes_on(&fault) {
             return Err(fault);
         }
-        let known = before.map_or(&[][..], |before| before.of(kind));
-        known.clone_into(listing.of_mut(kind));
+        match before {
+            Some(before) => listing.keep(kind, before),
+            None => listing.hints.set(kind, Hint::default(), asked),
+        }
         reading.tell(format!("its {} could not be read, and what was known is kept: {fault}", kind.method()));
     }
-    Ok((listing, reading.oddities))
+    let Reading { oddities, ttl, .. } = reading;
+    Ok(Lists { listing, oddities, ttl })
 }
 
 /// What an upstream did not do in time: answer with a page, and end its list.
@@ -97,14 +119,19 @@ fn steps(kind: Kind) -> (&'static str, &'static str) {
 // === impl Reading ===
 
 impl Reading<'_> {
-    async fn pages(&mut self, kind: Kind) -> Result<Vec<Definition>, Failed> {
-        let (method, mut items) = (kind.method(), Vec::new());
+    async fn pages(&mut self, kind: Kind) -> Result<(Vec<Definition>, Hint), Failed> {
+        let (method, mut items, mut hint) = (kind.method(), Vec::new(), None);
         let (mut cursor, mut seen): (Option<String>, HashSet<String>) = (None, HashSet::new());
         for _ in 0..MAX_PAGES {
             let result = self.page(kind, cursor.as_deref()).await?;
-            let page = listing::read_page(kind, &result)
+            self.note_ttl(kind, &result);
+            let is_sent = self.link.is_stateless() && self.link.transport() == Transport::Http;
+            let mirroring = if is_sent { Mirroring::Sent } else { Mirroring::Unsent };
+            let page = listing::read_page(kind, &result, mirroring)
                 .map_err(|error| Fault::NotMcp(format!("its {method} is not as specified: {error}")))?;
             items.extend(page.items);
+            let said = hint.map_or(page.hint, |hint: Hint| hint.and(page.hint));
+            hint = Some(said);
             for oddity in page.oddities {
                 self.tell(oddity);
             }
@@ -116,24 +143,33 @@ impl Reading<'_> {
                 Some(next) if seen.insert(next.clone()) => cursor = Some(next),
                 Some(next) => {
                     self.tell(format!("the cursor `{}` came twice; the list ends there", excerpt(&next)));
-                    return Ok(items);
+                    return Ok((items, said));
                 }
-                None => return Ok(items),
+                None => return Ok((items, said)),
             }
         }
         Err(Fault::NotMcp(format!("a list of more than {MAX_PAGES} pages")).into())
     }
 
+    /// Notes for how long a page is good (2026-07-28, "Caching"). Zero says nothing about when to look again.
+    fn note_ttl(&mut self, kind: Kind, result: &Raw) {
+        let welcome = &self.link.welcome;
+        let tells = welcome.capabilities.get(kind.capability()).is_some_and(|own| own["listChanged"] == true);
+        if tells || !self.link.is_stateless() {
+            return;
+        }
+        let ttl = Part::of(result).member("ttlMs").and_then(|ttl| ttl.text().parse().ok());
+        if let Some(ttl) = ttl.filter(|ttl| *ttl > 0).map(Duration::from_millis) {
+            self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
+        }
+    }
+
     async fn page(&mut self, kind: Kind, cursor: Option<&str>) -> Result<Raw, Failed> {
         let method = kind.method();
-        let params = Raw::of(&match cursor {
-            Some(cursor) => json!({"cursor": cursor}),
-            None => json!({}),
-        });
+        let params = cursor.map(|cursor| ("cursor".to_owned(), Value::from(cursor))).into_iter().collect();
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let request = Request::new(&Raw::of(&id), &method, Some(&params));
         let after = self.settings.timeouts.list;
-        let answer = timeout(after, self.link.request(self.lane, id, request.bytes().clone(), None)).await;
+        let answer = timeout(after, self.link.own(self.lane, id, &method, Some(params))).await;
         let answer = answer.unwrap_or(Err(Fault::Timeout { step: steps(kind).0, after }))?;
         let payload = answer.payload();
         if answer.is_error {

@@ -5,9 +5,12 @@
 
 mod affinity;
 mod audience;
+mod call;
 mod calls;
 mod desk;
+mod era;
 mod fault;
+mod hearing;
 mod http;
 mod inner;
 mod keeper;
@@ -19,7 +22,9 @@ mod net;
 mod open;
 mod own;
 mod pending;
+mod polling;
 mod process;
+mod rounds;
 pub mod settings;
 mod signals;
 mod sink;
@@ -29,49 +34,34 @@ mod stdio;
 mod subscriptions;
 mod supervisor;
 mod tell;
+mod watching;
 mod words;
 
 use crate::{
     catalog::{listing::Listing, name::Alias, settings::NameRules},
-    protocol::{
-        call::{Event, Lane},
-        handshake::Welcome,
-    },
+    protocol::{call::Lane, handshake::Welcome},
     upstream::{
-        affinity::{Affinity, Lease, Sessions},
+        affinity::{Affinity, Sessions},
         audience::{Audience, Elicitations},
+        era::Memory,
         link::Link,
-        open::Opening,
+        open::{Opening, Purpose},
         settings::{SessionMode, Settings, Target, Transport},
         signals::Signals,
-        sink::Sink,
         subscriptions::Subscriptions,
-    },
-    wire::{
-        message::{Answer, Notice, Request},
-        method::Method,
-        raw::Raw,
     },
 };
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use serde_json::json;
 use std::{
-    ops::Range,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use affinity::Caller;
+pub use call::Outbound;
 pub use fault::Fault;
 pub use keeper::keep;
 pub use net::Net;
@@ -93,7 +83,9 @@ struct Inner {
     elicitations: Arc<Elicitations>,
     /// The most verbose level that a caller of a shared session asked for.
     level: Mutex<Option<&'static str>>,
-    ids: AtomicU64,
+    ids: Arc<AtomicU64>,
+    /// What is known of its era.
+    memory: Memory,
     /// What the last handshake told; survives the connection.
     offer: ArcSwapOption<Offer>,
     status: watch::Sender<Status>,
@@ -138,25 +130,6 @@ pub struct Offer {
     pub has_session: bool,
 }
 
-/// A request on its way to an upstream: the client's bytes, and what is changed in them.
-#[derive(Debug)]
-pub struct Outbound<'a> {
-    /// The client's request.
-    pub request: &'a Request,
-    /// What stands where in its parameters and is replaced: the native name or URI as a JSON string.
-    pub edits: &'a [(Range<usize>, Raw)],
-    /// The client's progress token and where it stands.
-    pub token: Option<(Raw, Range<usize>)>,
-}
-
-/// Ends the questions that came with a call when it ends. In a session of one client's own they go on as long as other
-/// calls of the client do: it may have been another that caused them, and the client is meant in any case.
-struct Tie<'call> {
-    lease: &'call Lease,
-    sink: &'call Sink,
-    is_own: bool,
-}
-
 /// How long a notice to an upstream may take.
 const NOTICE: Duration = Duration::from_secs(5);
 
@@ -189,7 +162,8 @@ impl Upstream {
             subscriptions,
             elicitations: Arc::default(),
             level: Mutex::default(),
-            ids: AtomicU64::new(first_id()),
+            ids: Arc::new(AtomicU64::new(first_id())),
+            memory: Memory::default(),
             offer: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             changed,
@@ -240,7 +214,7 @@ impl Upstream {
     /// Whether each client session has a session with it for itself.
     pub fn has_own_sessions(&self) -> bool {
         let has_session = self.0.offer.load().as_ref().is_none_or(|offer| offer.has_session);
-        let mode = self.0.settings.session;
+        let mode = self.0.session_mode();
         !Affinity::is_shared(mode, has_session) && mode != SessionMode::Key
     }
 
@@ -252,80 +226,6 @@ impl Upstream {
     /// How many sessions callers have with it.
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
-    }
-
-    /// Calls it. `Ok(None)` means that the client took the call back.
-    ///
-    /// A call is sent a second time only when the upstream said that it did not look at it.
-    pub async fn call(
-        &self,
-        lane: Lane,
-        caller: &Caller,
-        outbound: Outbound<'_>,
-        notices: mpsc::Sender<Event>,
-        cancel: &CancellationToken,
-    ) -> Result<Option<Answer>, Fault> {
-        let inner = &*self.0;
-        let id = inner.ids.fetch_add(1, Ordering::Relaxed);
-        let body = outbound.body(id);
-        let affinity = inner.affinity(caller);
-        let sink = Arc::new(Sink {
-            alias: inner.alias.clone(),
-            token: outbound.token.map(|(token, _)| token),
-            // Where upstreams are merged, clients were offered what one of them declares.
-            logs: !caller.inbox.is_merged()
-                || inner.offer.load().as_ref().is_some_and(|offer| offer.has("logging")),
-            // The upstream knows the level of a client that it has a session with.
-            level: caller.inbox.level().filter(|_| !matches!(affinity, Affinity::Session(_))),
-            inbox: caller.inbox.clone(),
-            notices,
-            over: CancellationToken::new(),
-            has_asked: AtomicBool::new(false),
-        });
-        let after = inner.settings.timeouts.call;
-        let deadline = Instant::now() + after;
-        let mut is_first = true;
-        loop {
-            let lease = inner.sessions.lease(affinity, lane)?;
-            let link = tokio::select! {
-                link = lease.link(|| inner.open_for(lane, caller, affinity)) => link.map_err(|fault| {
-                    inner.sessions.forget(affinity, &lease);
-                    inner.signals.want();
-                    fault.while_opening()
-                })?,
-                () = cancel.cancelled() => return Ok(None),
-            };
-            let _tie = Tie { lease: &lease, sink: &sink, is_own: matches!(affinity, Affinity::Session(_)) };
-            let answer = tokio::select! {
-                answer = link.request(lane, id, body.clone(), Some(sink.clone())) => answer,
-                () = cancel.cancelled() => {
-                    cancelled(link, lane, id, "the client cancelled the call");
-                    return Ok(None);
-                }
-                () = sleep_until(deadline) => {
-                    cancelled(link, lane, id, "the call took too long");
-                    return Err(Fault::Timeout { step: "answer the call", after });
-                }
-            };
-            match answer {
-                Ok(answer) => {
-                    if answer.is_error && !matches!(affinity, Affinity::Session(_)) {
-                        inner.elicitations.keep_all(&answer, &caller.inbox);
-                    }
-                    return Ok(Some(answer));
-                }
-                Err(fault) => {
-                    if fault == Fault::SessionGone || link.ended().is_some() {
-                        inner.sessions.forget(affinity, &lease);
-                    }
-                    if fault != Fault::SessionGone || !is_first {
-                        inner.signals.want();
-                        return Err(fault);
-                    }
-                    is_first = false;
-                }
-            }
-        }
     }
 
     /// How many resources its sessions are subscribed to.
@@ -353,49 +253,29 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let alias =
         Alias::parse("probe", &NameRules::default()).map_err(|error| Fault::Handshake(error.to_string()))?;
     let audience = Audience::nobody(alias);
+    let (memory, ids) = (Memory::default(), Arc::new(AtomicU64::new(first_id())));
     let opening = Opening {
         net: &net,
         lane,
         settings,
         known: None,
+        memory: &memory,
+        ids: &ids,
         client: None,
         audience: &audience,
-        is_for_calls: false,
+        purpose: Purpose::Look,
     };
     let link = opening.open().await?;
-    let listing = lists::read(&link, lane, settings, &AtomicU64::new(first_id()), None).await;
+    let listing = lists::read(&link, lane, settings, &ids, None).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
-    Ok((offer, listing?.0))
+    Ok((offer, listing?.listing))
 }
 
 /// Where our ids begin: anywhere, since there are bridges (supergateway) that send every answer to every client.
 /// They stay below 2^53, so that no upstream can round them.
 fn first_id() -> u64 {
     1 + (u64::from(Uuid::new_v4().as_fields().0) << 20)
-}
-
-/// Tells the upstream that nobody waits for the call any more; nobody waits for that either.
-fn cancelled(link: &Arc<Link>, lane: Lane, id: u64, reason: &str) {
-    let params = Raw::of(&json!({"requestId": id, "reason": reason}));
-    let body = Notice::new(&Method::Cancelled, Some(&params)).bytes().clone();
-    let link = link.clone();
-    tokio::spawn(async move {
-        if let Ok(Err(fault)) = timeout(NOTICE, link.notify(lane, body)).await {
-            tracing::debug!(%fault, "an upstream did not take a cancellation");
-        }
-    });
-}
-
-// === impl Tie ===
-
-impl Drop for Tie<'_> {
-    fn drop(&mut self) {
-        if self.sink.has_asked.load(Ordering::SeqCst) {
-            let over = self.sink.over.clone();
-            if self.is_own { self.lease.end_with_last(over) } else { over.cancel() }
-        }
-    }
 }
 
 // === impl Offer ===
@@ -406,22 +286,12 @@ impl Offer {
         self.welcome.capabilities.contains_key(capability)
     }
 
+    /// Whether it is spoken to in the stateless era.
+    pub fn is_stateless(&self) -> bool {
+        self.welcome.version.is_stateless()
+    }
+
     fn of(link: &Link) -> Self {
         Self { welcome: link.welcome.clone(), transport: link.transport(), has_session: link.has_session() }
-    }
-}
-
-// === impl Outbound ===
-
-impl Outbound<'_> {
-    /// The bytes to send: our id, the native name, our progress token; every other byte as the client wrote it.
-    fn body(&self, id: u64) -> Bytes {
-        let id = id.to_string();
-        let mut edits: Vec<(Range<usize>, &[u8])> = Vec::with_capacity(self.edits.len() + 1);
-        edits.extend(self.edits.iter().map(|(at, text)| (at.clone(), text.as_bytes())));
-        if let Some((_, at)) = &self.token {
-            edits.push((at.clone(), id.as_bytes()));
-        }
-        self.request.rewrite(id.as_bytes(), &edits)
     }
 }

@@ -60,6 +60,15 @@ impl Pending {
         waiter.is_some_and(|waiter| waiter.answer.send(Ok(answer)).is_ok())
     }
 
+    /// The upstream will not answer this id: who waits for that is told.
+    pub(crate) fn give_up(&self, id: u64) {
+        let waiter = self.state().waiting.remove(&id);
+        if let Some(waiter) = waiter {
+            // A waiter that just gave up itself needs no word.
+            let _ = waiter.answer.send(Err(Fault::Closed("the upstream took it back".into())));
+        }
+    }
+
     /// The sink of the call with this id.
     pub(crate) fn sink(&self, id: &Raw) -> Option<Arc<Sink>> {
         self.state().waiting.get(&number(id)?)?.sink.clone()

@@ -16,6 +16,8 @@ pub struct Settings {
     pub target: Target,
     /// The transport to speak.
     pub transport: Transport,
+    /// The era of the protocol to speak.
+    pub era: Era,
     /// Headers sent with every request to this upstream; values are marked sensitive.
     pub headers: HeaderMap,
     /// What this gateway shows the upstream to be let in.
@@ -71,6 +73,17 @@ pub enum Transport {
     Http,
     /// The standard streams of a child process.
     Stdio,
+}
+
+/// The era of the protocol that an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// Find out, and remember.
+    Auto,
+    /// Until 2025-11-25: `initialize` opens a session.
+    Handshake,
+    /// From 2026-07-28 on: each request stands for itself.
+    Stateless,
 }
 
 /// Which upstream session serves which caller.
@@ -174,6 +187,7 @@ impl Settings {
         Self {
             target,
             transport,
+            era: Era::Auto,
             headers: HeaderMap::new(),
             credential: Credential::None,
             session: SessionMode::Auto,

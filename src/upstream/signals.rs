@@ -50,6 +50,11 @@ impl Signals {
         self.lists.notify_one();
     }
 
+    /// The lists are to be read although nobody said that they changed.
+    pub(crate) fn look_again(&self) {
+        self.lists.notify_one();
+    }
+
     /// The upstream says to one client that a list changed, which may be so for that client only.
     pub(crate) fn relist_own(&self, affinity: Affinity, method: Option<&Method>, inbox: &Arc<Inbox>) {
         {

@@ -11,10 +11,16 @@ use crate::{
         sink::Sink,
         words,
     },
-    wire::message::{Answer, Message},
+    wire::{
+        message::{Answer, Message, Notice},
+        method::Method,
+        raw::Raw,
+    },
 };
 use bytes::Bytes;
+use serde_json::json;
 use std::sync::Arc;
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// One session with an upstream, which is a process of its own.
@@ -34,6 +40,13 @@ struct Reader {
     alias: String,
     /// Whether it was said that there are lines that are no messages.
     has_complained: bool,
+}
+
+/// Takes a stream of notices back when it is dropped while it stands.
+struct Hearing<'link> {
+    process: &'link Arc<Process>,
+    id: u64,
+    is_over: bool,
 }
 
 // === impl StdioLink ===
@@ -74,6 +87,26 @@ impl StdioLink {
         (&mut waiting.answer).await.unwrap_or_else(|_| Err(Fault::Closed("its output ended".into())))
     }
 
+    /// Opens a stream of notices and waits for its end; `acknowledged` is told when the upstream says that it stands.
+    /// Dropped before, it ends the stream.
+    pub(crate) async fn hear(
+        &self,
+        id: u64,
+        body: Bytes,
+        acknowledged: oneshot::Sender<Notice>,
+    ) -> Result<Answer, Fault> {
+        let _place = self.mux.stream(id, acknowledged);
+        let mut hearing = Hearing { process: &self.process, id, is_over: false };
+        let answer = self.request(id, body, None).await;
+        hearing.is_over = true;
+        answer
+    }
+
+    /// The session's questions.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.mux.desk
+    }
+
     /// Sends a notification.
     pub(crate) async fn notify(&self, body: Bytes) -> Result<(), Fault> {
         self.process.send(&body).await
@@ -107,6 +140,21 @@ impl StdioLink {
     /// Ends the process, and waits until nothing of it is left.
     pub(crate) async fn close(&self) {
         self.process.close().await;
+    }
+}
+
+// === impl Hearing ===
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        let Some(runtime) = Handle::try_current().ok().filter(|_| !self.is_over) else { return };
+        let params = Raw::of(&json!({"requestId": self.id}));
+        let notice = Notice::new(&Method::Cancelled, Some(&params));
+        let process = self.process.clone();
+        runtime.spawn(async move {
+            // A process that is gone needs no word.
+            let _ = process.send(notice.bytes()).await;
+        });
     }
 }
 

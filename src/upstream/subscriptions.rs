@@ -6,7 +6,7 @@ use crate::{
     wire::{message::Notice, params},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -42,16 +42,17 @@ impl Subscriptions {
         let mut all = self.all();
         let uris = all.entry(affinity).or_default();
         let is_new =
-            uris.get(uri).is_none_or(|subscribers| !subscribers.callers.contains_key(&caller.session));
-        let own =
-            || uris.values().filter(|subscribers| subscribers.callers.contains_key(&caller.session)).count();
+            uris.get(uri).is_none_or(|subscribers| !subscribers.callers.contains_key(&caller.subscriber));
+        let own = || {
+            uris.values().filter(|subscribers| subscribers.callers.contains_key(&caller.subscriber)).count()
+        };
         // Counting is for sessions that many share; an own one knows by its size.
         let count = if matches!(affinity, Affinity::Session(_)) { uris.len() } else { own() };
         if is_new && count >= most {
             return Err(TooMany);
         }
         let subscribers = uris.entry(uri.into()).or_default();
-        subscribers.callers.insert(caller.session, caller.clone());
+        subscribers.callers.insert(caller.subscriber, caller.clone());
         Ok(!subscribers.is_agreed)
     }
 
@@ -63,11 +64,11 @@ impl Subscriptions {
     }
 
     /// Ends a subscription; tells whether it was the last of its upstream session.
-    pub(crate) fn remove(&self, affinity: Affinity, uri: &str, session: u64) -> bool {
+    pub(crate) fn remove(&self, affinity: Affinity, uri: &str, subscriber: u64) -> bool {
         let mut all = self.all();
         let Some(uris) = all.get_mut(&affinity) else { return true };
         let Some(subscribers) = uris.get_mut(uri) else { return true };
-        subscribers.callers.remove(&session);
+        subscribers.callers.remove(&subscriber);
         let is_last = subscribers.callers.is_empty();
         if is_last {
             uris.remove(uri);
@@ -78,12 +79,12 @@ impl Subscriptions {
         is_last
     }
 
-    /// Ends all subscriptions of a client; returns those that nobody else has, by upstream session.
-    pub(crate) fn release(&self, session: u64) -> Vec<(Affinity, Arc<str>)> {
+    /// Ends all subscriptions of a subscriber; returns those that nobody else has, by upstream session.
+    pub(crate) fn release(&self, subscriber: u64) -> Vec<(Affinity, Arc<str>)> {
         let mut last = Vec::new();
         self.all().retain(|affinity, uris| {
             uris.retain(|uri, Subscribers { callers, .. }| {
-                if callers.remove(&session).is_some() && callers.is_empty() {
+                if callers.remove(&subscriber).is_some() && callers.is_empty() {
                     last.push((*affinity, uri.clone()));
                 }
                 !callers.is_empty()
@@ -98,6 +99,22 @@ impl Subscriptions {
         let all = self.all();
         let Some(uris) = all.get(&affinity) else { return Vec::new() };
         uris.iter().filter(|(_, subscribers)| subscribers.is_agreed).map(|(uri, _)| uri.clone()).collect()
+    }
+
+    /// What one stream for an upstream session is to tell of: what was agreed to, what is told of `now` if anybody still
+    /// wants it, and something `new`. What others are just asking for is theirs to add.
+    pub(crate) fn to_watch(
+        &self,
+        affinity: Affinity,
+        now: &BTreeSet<Arc<str>>,
+        new: Option<&str>,
+    ) -> BTreeSet<Arc<str>> {
+        let all = self.all();
+        let Some(uris) = all.get(&affinity) else { return BTreeSet::new() };
+        let wanted = uris.iter().filter(|(uri, subscribers)| {
+            subscribers.is_agreed || now.contains(*uri) || new.is_some_and(|new| new == &***uri)
+        });
+        wanted.map(|(uri, _)| uri.clone()).collect()
     }
 
     /// Whether an upstream session is subscribed to anything.
@@ -120,7 +137,7 @@ impl Subscriptions {
         let mut told: HashMap<u64, Caller> = HashMap::new();
         if let Some(uris) = self.all().get(&affinity) {
             for (_, subscribers) in uris.iter().filter(|(subscribed, _)| covers(subscribed, &uri)) {
-                told.extend(subscribers.callers.iter().map(|(session, caller)| (*session, caller.clone())));
+                told.extend(subscribers.callers.values().map(|caller| (caller.session, caller.clone())));
             }
         }
         for caller in told.values() {

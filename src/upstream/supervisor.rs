@@ -2,14 +2,20 @@
 
 use crate::{
     protocol::call::Lane,
-    upstream::{Inner, Offer, State, affinity::Affinity, fault::Fault, link::Link, lists},
-    wire::{message::Request, method::Method, raw::Raw},
+    upstream::{
+        Inner, Offer, State,
+        affinity::Affinity,
+        fault::Fault,
+        link::Link,
+        lists::{self, Lists},
+        open::Purpose,
+    },
 };
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
@@ -32,6 +38,8 @@ const OFTEN: u32 = 10;
 /// The same for a list that changes all the time.
 const SETTLE_MOST: Duration = Duration::from_secs(5);
 
+/// However short-lived lists are, they are not read more often.
+const REFRESH_LEAST: Duration = Duration::from_secs(5);
 /// The wait before a caller's session that ended is opened again, for what it was subscribed to.
 const LOST: Duration = Duration::from_secs(1);
 
@@ -42,6 +50,8 @@ pub(super) struct Supervisor {
     failures: u32,
     down_since: Option<Instant>,
     oddities: Vec<String>,
+    /// How long the lists are good for, as far as the upstream says so.
+    ttl: Option<Duration>,
 }
 
 /// Why serving ended.
@@ -54,7 +64,7 @@ enum End {
 
 impl Supervisor {
     pub(super) fn new(inner: Arc<Inner>, stop: CancellationToken) -> Self {
-        Self { inner, stop, failures: 0, down_since: None, oddities: Vec::new() }
+        Self { inner, stop, failures: 0, down_since: None, oddities: Vec::new(), ttl: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -85,7 +95,7 @@ impl Supervisor {
     async fn connect(&mut self) -> Result<Arc<Link>, Fault> {
         let inner = self.inner.clone();
         let audience = inner.audience(Affinity::Shared, None);
-        let link = Arc::new(inner.open(LANE, &audience, None, false).await?);
+        let link = Arc::new(inner.open(LANE, &audience, None, Purpose::Keep).await?);
         inner.offer.store(Some(Arc::new(Offer::of(&link))));
         self.list(&link).await?;
         if inner.is_shared(link.has_session()) {
@@ -102,8 +112,9 @@ impl Supervisor {
         let before = inner.status.borrow().listing.clone();
         // What is said from here on is about lists that may not be read any more below.
         let said = *inner.signals.said();
-        let (listing, oddities) =
+        let Lists { listing, oddities, ttl } =
             lists::read(link, LANE, &inner.settings, &inner.ids, before.as_deref()).await?;
+        self.ttl = ttl;
         if oddities != self.oddities {
             for oddity in &oddities {
                 tracing::warn!(alias = %inner.alias, "{oddity}");
@@ -122,8 +133,9 @@ impl Supervisor {
             is_news = is_other || status.said != said;
             status.said = said;
             tools = listing.tools.len();
-            if !is_same {
-                status.listing = Some(Arc::new(listing));
+            match &status.listing {
+                Some(same) if is_same => same.hints.renew(&listing.hints),
+                _ => status.listing = Some(Arc::new(listing)),
             }
             is_news
         });
@@ -149,7 +161,7 @@ impl Supervisor {
         let stop = self.stop.clone();
         let inner = self.inner.clone();
         let mut ping = ticker(timeouts.ping);
-        let mut refresh = ticker(timeouts.refresh);
+        let mut refresh = ticker(self.refresh());
         let mut pace = Pace::new();
         let listener = link.clone();
         let mut listening = AbortOnDropHandle::new(tokio::spawn(async move { listen(&listener).await }));
@@ -164,6 +176,9 @@ impl Supervisor {
             }
         }));
         let end = loop {
+            if refresh.period() != self.refresh() {
+                refresh = ticker(self.refresh());
+            }
             tokio::select! {
                 () = stop.cancelled() => break End::Stopped,
                 lost = &mut listening => break End::Lost(lost.unwrap_or(Fault::Stopping)),
@@ -190,18 +205,27 @@ impl Supervisor {
         end
     }
 
-    /// Asks whether it is there; any answer says that it is.
+    /// How often the lists are read again unasked.
+    fn refresh(&self) -> Duration {
+        let most = self.inner.settings.timeouts.refresh;
+        self.ttl.map_or(most, |ttl| ttl.max(REFRESH_LEAST).min(most))
+    }
+
+    /// Asks whether it is there, and whether it is still what it was.
     async fn ping(&self, link: &Link) -> Result<(), Fault> {
-        let id = self.inner.ids.fetch_add(1, Ordering::Relaxed);
-        let request = Request::new(&Raw::of(&id), &Method::Ping, None);
         let after = self.inner.settings.timeouts.connect;
-        let answer = timeout(after, link.request(LANE, id, request.bytes().clone(), None)).await;
-        answer.unwrap_or(Err(Fault::Timeout { step: "answer a ping", after })).map(drop)
+        match self.inner.ping(LANE, link, after).await? {
+            Some(now) if now.capabilities != link.welcome.capabilities => {
+                Err(Fault::Closed("it has other capabilities by now".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn down(&mut self, fault: &Fault) {
         self.down_since.get_or_insert_with(Instant::now);
         let inner = &self.inner;
+        inner.memory.doubt(fault);
         let mut is_news = false;
         inner.status.send_if_modified(|status| {
             // The same reason again is no news.

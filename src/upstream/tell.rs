@@ -7,16 +7,14 @@ use crate::{
         level,
     },
     upstream::{Caller, Inner, NOTICE, Outbound, Upstream, affinity::Affinity, fault::Fault},
-    wire::{
-        error::Failure,
-        message::{Answer, Request},
-        method::Method,
-        raw::Raw,
-    },
+    wire::{error::Failure, message::Answer, method::Method, raw::Raw},
 };
 use bytes::Bytes;
 use serde_json::json;
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +41,11 @@ impl Upstream {
         let id = request.id();
         let done = || Ok(Some(Answer::result(&id, &Raw::of(&json!({})))));
         if !is_wanted {
-            if !inner.subscriptions.remove(affinity, uri, caller.session) {
+            if !inner.subscriptions.remove(affinity, uri, caller.subscriber) {
+                return done();
+            }
+            if inner.is_stateless() {
+                inner.watch_less(lane, affinity).await;
                 return done();
             }
             return self.call(lane, caller, outbound, notices, cancel).await;
@@ -61,11 +63,15 @@ impl Upstream {
         if !is_needed && !matches!(affinity, Affinity::Session(_)) {
             return done();
         }
-        let answer = self.call(lane, caller, outbound, notices, cancel).await;
+        let answer = if inner.is_stateless() {
+            inner.watch(lane, caller, affinity, uri, &id, cancel).await
+        } else {
+            self.call(lane, caller, outbound, notices, cancel).await
+        };
         if matches!(&answer, Ok(Some(answer)) if !answer.is_error) {
             inner.subscriptions.agree(affinity, uri);
         } else {
-            inner.subscriptions.remove(affinity, uri, caller.session);
+            inner.subscriptions.remove(affinity, uri, caller.subscriber);
         }
         answer
     }
@@ -78,7 +84,8 @@ impl Upstream {
         }
         let Some(lease) = self.0.sessions.lease_open(affinity, lane) else { return };
         tokio::spawn(async move {
-            let Some(link) = lease.opened() else { return };
+            // A client of a session tells what it pleases; in the stateless era each request tells enough.
+            let Some(link) = lease.opened().filter(|link| !link.is_stateless()) else { return };
             if let Ok(Err(fault)) = timeout(NOTICE, link.notify(lane, message)).await {
                 tracing::debug!(%fault, "an upstream did not take a client's notice");
             }
@@ -103,23 +110,40 @@ impl Upstream {
             lowest
         };
         let Some(lease) = inner.sessions.lease_open(affinity, lane) else { return };
-        if let Some(link) = lease.opened() {
+        if let Some(link) = lease.opened().filter(|link| !link.is_stateless()) {
             inner.say(lane, link, &Method::SetLevel, &Raw::of(&json!({"level": level}))).await;
         }
     }
 
     /// Closes what it keeps for an ended client session.
     pub fn release(&self, session: u64, lane: Lane) {
-        let inner = self.0.clone();
-        let last = inner.subscriptions.release(session);
-        inner.sessions.release(session, lane);
-        let shared: Vec<_> =
-            last.into_iter().filter(|(affinity, _)| !matches!(affinity, Affinity::Session(_))).collect();
-        if shared.is_empty() {
+        let mut last = self.0.subscriptions.release(session);
+        self.0.sessions.release(session, lane);
+        // What was the session's own went with it.
+        last.retain(|(affinity, _)| !matches!(affinity, Affinity::Session(_)));
+        self.unsubscribe(last, lane);
+    }
+
+    /// Ends the subscriptions of a stream that nobody listens to any more.
+    pub fn unlisten(&self, subscriber: u64, lane: Lane) {
+        let last = self.0.subscriptions.release(subscriber);
+        self.unsubscribe(last, lane);
+    }
+
+    fn unsubscribe(&self, last: Vec<(Affinity, Arc<str>)>, lane: Lane) {
+        if last.is_empty() {
             return;
         }
+        let inner = self.0.clone();
         tokio::spawn(async move {
-            for (affinity, uri) in shared {
+            if inner.is_stateless() {
+                let affinities: HashSet<_> = last.into_iter().map(|(affinity, _)| affinity).collect();
+                for affinity in affinities {
+                    inner.watch_less(lane, affinity).await;
+                }
+                return;
+            }
+            for (affinity, uri) in last {
                 let Some(lease) = inner.sessions.lease_open(affinity, lane) else { continue };
                 if let Some(link) = lease.opened() {
                     inner.say(lane, link, &Method::Unsubscribe, &Raw::of(&json!({"uri": uri}))).await;
@@ -162,10 +186,8 @@ impl Inner {
         if let Some(lease) = self.sessions.lease_open(affinity, lane)
             && let Some(link) = lease.opened()
         {
-            let id = self.ids.fetch_add(1, Ordering::Relaxed);
-            let ping = Request::new(&Raw::of(&id), &Method::Ping, None);
-            match timeout(NOTICE, link.request(lane, id, ping.bytes().clone(), None)).await {
-                Ok(Ok(_)) if link.ended().is_none() => return,
+            match self.ping(lane, link, NOTICE).await {
+                Ok(_) if link.ended().is_none() => return,
                 _ => self.sessions.forget(affinity, &lease),
             }
         }

@@ -49,18 +49,34 @@ pub struct Failure {
     pub reason: &'static str,
     /// The alias of the upstream that it concerns.
     pub upstream: Option<String>,
-    /// The URI of the resource that it concerns.
-    pub uri: Option<String>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// What to do about it.
     pub hint: Option<String>,
+    /// What the protocol itself wants in `data` with this code; most codes want nothing.
+    pub data: Vec<(&'static str, Value)>,
     /// The HTTP status, where it is not the one of the code.
     pub status: Option<StatusCode>,
 }
 
-/// How many characters of a URI are sent back.
+/// How many characters of a URI or a revision are sent back.
 const MOST_SHOWN: usize = 2048;
+
+/// What a client sent, as far as it is sent back.
+fn shown(text: &str) -> Value {
+    text.chars().take(MOST_SHOWN).collect::<String>().into()
+}
+
+/// The HTTP status of an error of this code in the stateless era (2026-07-28, transports, "Streamable HTTP").
+pub fn stateless_status(code: i32) -> StatusCode {
+    match code {
+        METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        PARSE_ERROR | INVALID_REQUEST | HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION => {
+            StatusCode::BAD_REQUEST
+        }
+        _ => StatusCode::OK,
+    }
+}
 
 // === impl Failure ===
 
@@ -73,9 +89,9 @@ impl Failure {
             message,
             reason,
             upstream: None,
-            uri: None,
             retryable: false,
             hint: None,
+            data: Vec::new(),
             status: None,
         }
     }
@@ -114,7 +130,30 @@ impl Failure {
     pub fn unknown_resource(uri: &str) -> Self {
         let mut failure =
             Self::new(Fault::Client, RESOURCE_NOT_FOUND, "unknown_resource", "Resource not found");
-        failure.uri = Some(uri.chars().take(MOST_SHOWN).collect());
+        failure.data.push(("uri", shown(uri)));
+        failure
+    }
+
+    /// The headers do not say what the body says; `header` is the one.
+    pub fn header_mismatch(header: &str, message: impl Into<String>) -> Self {
+        let mut failure = Self::new(Fault::Client, HEADER_MISMATCH, "header_mismatch", message);
+        failure.data.push(("header", header.into()));
+        failure
+    }
+
+    /// The client did not declare what is needed; `required` is an object as in `clientCapabilities`.
+    pub fn missing_capability(message: impl Into<String>, required: Value) -> Self {
+        let mut failure = Self::new(Fault::Client, MISSING_CAPABILITY, "missing_capability", message);
+        failure.data.push(("requiredCapabilities", required));
+        failure
+    }
+
+    /// The revision that the request names is not spoken here.
+    pub fn unsupported_version(requested: &str, supported: &[&str]) -> Self {
+        let message = format!("Unsupported protocol version: {}", crate::wire::message::excerpt(requested));
+        let mut failure = Self::new(Fault::Client, UNSUPPORTED_VERSION, "unsupported_version", message);
+        failure.data.push(("supported", supported.into()));
+        failure.data.push(("requested", shown(requested)));
         failure
     }
 
@@ -159,18 +198,21 @@ impl Failure {
     /// A request that was understood is answered with 200 whatever its outcome; 4xx is for what is not a request.
     pub fn http_status(&self) -> StatusCode {
         let by_code = match self.code {
-            PARSE_ERROR | INVALID_REQUEST => StatusCode::BAD_REQUEST,
-            _ => StatusCode::OK,
+            METHOD_NOT_FOUND => StatusCode::OK,
+            code => stateless_status(code),
         };
         self.status.unwrap_or(by_code)
     }
 
+    /// The same in the stateless era, which says by its status what an error is.
+    pub fn stateless_status(&self) -> StatusCode {
+        self.status.unwrap_or_else(|| stateless_status(self.code))
+    }
+
     /// The JSON-RPC error object, with `data: {reason, upstream, retryable, hint}`.
     pub fn object(&self) -> Raw {
-        let mut data = Map::new();
-        if let Some(uri) = &self.uri {
-            data.insert("uri".into(), uri.as_str().into());
-        }
+        let own = self.data.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        let mut data: Map<String, Value> = own.collect();
         data.insert("reason".into(), self.reason.into());
         if let Some(upstream) = &self.upstream {
             data.insert("upstream".into(), upstream.as_str().into());
@@ -194,5 +236,49 @@ impl From<&Invalid> for Failure {
                 Self::invalid_request("invalid_request", format!("Invalid request: {reason}"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, StatusCode, Value, json, stateless_status};
+
+    #[test]
+    fn the_stateless_era_says_by_its_status_what_an_error_is() {
+        for (code, status) in [
+            (-32601, 404),
+            (-32700, 400),
+            (-32600, 400),
+            (-32020, 400),
+            (-32021, 400),
+            (-32022, 400),
+            (-32602, 200),
+            (-32603, 200),
+            (-32002, 200),
+            (1, 200),
+        ] {
+            assert_eq!(stateless_status(code), status, "{code}");
+        }
+        let unknown = Failure::method_not_found("ping");
+        assert_eq!(
+            (unknown.http_status(), unknown.stateless_status()),
+            (StatusCode::OK, StatusCode::NOT_FOUND)
+        );
+        let busy = Failure::exhausted("full", "x");
+        assert_eq!(busy.stateless_status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn what_the_protocol_wants_to_know_stands_in_data() {
+        let data = |failure: Failure| {
+            assert_eq!(failure.http_status(), StatusCode::BAD_REQUEST);
+            let object: Value = serde_json::from_str(failure.object().as_str()).expect("JSON");
+            object["data"].clone()
+        };
+        let unsupported = data(Failure::unsupported_version("x", &["b", "a"]));
+        assert_eq!((&unsupported["supported"], &unsupported["requested"]), (&json!(["b", "a"]), &json!("x")));
+        let missing = data(Failure::missing_capability("x", json!({"sampling": {}})));
+        assert_eq!(missing["requiredCapabilities"], json!({"sampling": {}}));
+        assert_eq!(data(Failure::header_mismatch("mcp-name", "x"))["header"], "mcp-name");
     }
 }

@@ -230,6 +230,14 @@ pub(crate) fn beginning(text: &str, most: usize) -> String {
 // === impl Request ===
 
 impl Request {
+    /// The request that a text is, if it is one.
+    pub fn parse(buffer: &Bytes) -> Option<Self> {
+        match Message::parse(buffer) {
+            Ok(Message::Request(request)) => Some(request),
+            _ => None,
+        }
+    }
+
     /// Makes a request of our own; `params` is a JSON object.
     pub fn new(id: &Raw, method: &Method, params: Option<&Raw>) -> Self {
         let mut buffer = Vec::with_capacity(128 + params.map_or(0, |params| params.as_bytes().len()));
@@ -269,6 +277,14 @@ impl Request {
 // === impl Notice ===
 
 impl Notice {
+    /// The notice that a text is, if it is one.
+    pub fn parse(buffer: &Bytes) -> Option<Self> {
+        match Message::parse(buffer) {
+            Ok(Message::Notice(notice)) => Some(notice),
+            _ => None,
+        }
+    }
+
     /// Makes a notification of our own; `params` is a JSON object.
     pub fn new(method: &Method, params: Option<&Raw>) -> Self {
         let mut buffer = b"{\"jsonrpc\":\"2.0\"".to_vec();
@@ -365,10 +381,10 @@ impl Answer {
 impl Answer {
     /// The message with `edits` (ranges within the payload) made.
     #[must_use]
-    pub fn rewrite(&self, edits: &[(Range<usize>, Raw)]) -> Self {
+    pub fn rewrite<T: AsRef<[u8]>>(&self, edits: &[(Range<usize>, T)]) -> Self {
         let from = self.payload.start;
         let mut all: Vec<(Range<usize>, &[u8])> =
-            edits.iter().map(|(at, text)| (at.start + from..at.end + from, text.as_bytes())).collect();
+            edits.iter().map(|(at, text)| (at.start + from..at.end + from, text.as_ref())).collect();
         let buffer = splice(&self.buffer, &mut all);
         let end = buffer.len() - (self.buffer.len() - self.payload.end);
         // The id moves only if it stands behind the payload.

@@ -7,6 +7,8 @@ pub mod line;
 pub mod message;
 pub mod method;
 pub mod nearest;
+#[cfg(test)]
+pub(crate) mod odd;
 pub mod params;
 pub mod part;
 pub mod raw;

@@ -1,5 +1,6 @@
 //! JSON text that is known to be valid, as a reference-counted slice of the buffer it came in.
 
+use crate::wire::splice::{Edit, splice};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -57,6 +58,16 @@ impl Raw {
         Self(bytes)
     }
 
+    /// The text with these edits made; they must keep it valid.
+    #[must_use]
+    pub fn edited(&self, edits: &[Edit]) -> Self {
+        if edits.is_empty() {
+            return self.clone();
+        }
+        let mut edits: Vec<_> = edits.iter().map(|(at, text)| (at.clone(), text.as_ref())).collect();
+        Self::spliced(splice(&self.0, &mut edits))
+    }
+
     /// The text's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -70,6 +81,12 @@ impl Raw {
     /// The text's buffer.
     pub fn into_bytes(self) -> Bytes {
         self.0
+    }
+}
+
+impl AsRef<[u8]> for Raw {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -119,7 +136,7 @@ fn exceeds_depth(bytes: &[u8], limit: usize) -> bool {
 }
 
 /// What follows a string whose opening quote has been read.
-fn after_string(mut rest: &[u8]) -> &[u8] {
+pub(in crate::wire) fn after_string(mut rest: &[u8]) -> &[u8] {
     while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
         if rest[at] == b'"' {
             return &rest[at + 1..];

@@ -3,9 +3,13 @@
 use bytes::Bytes;
 use std::ops::Range;
 
-/// The buffer with each range replaced by its text; the ranges must not overlap, their order does not matter.
+/// A range of a text and what stands there afterwards; an empty range is an insertion, an empty text a deletion.
+pub type Edit = (Range<usize>, Bytes);
+
+/// The buffer with each range replaced by its text; the ranges must not overlap, their order matters only among insertions at
+/// one place, which come before what replaces the text there.
 pub fn splice(buffer: &[u8], edits: &mut [(Range<usize>, &[u8])]) -> Bytes {
-    edits.sort_unstable_by_key(|(range, _)| range.start);
+    edits.sort_by_key(|(range, _)| (range.start, range.end));
     let added: usize = edits.iter().map(|(_, text)| text.len()).sum();
     let mut spliced = Vec::with_capacity(buffer.len() + added);
     let mut at = 0;

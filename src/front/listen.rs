@@ -1,0 +1,113 @@
+//! `subscriptions/listen`: a stream of what changes, for as long as its client listens (2026-07-28,
+//! basic/patterns/subscriptions, SEP-2575).
+
+use crate::{
+    front::{Front, events},
+    protocol::{
+        listens::{Filter, Listen, TooMany},
+        stream::Reader,
+    },
+    session::table::{Open, Session},
+    wire::{error::Failure, message::Request, sse},
+};
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use std::{convert::Infallible, sync::Arc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// Somebody who listens; dropped, it ends.
+pub(super) struct Listening {
+    reader: Reader,
+    stop: CancellationToken,
+    is_over: bool,
+    held: Held,
+}
+
+/// What is held for who listens.
+struct Held {
+    front: Front,
+    session: Arc<Session>,
+    listen: Arc<Listen>,
+    subscriber: u64,
+    _open: Open,
+}
+
+/// Begins to listen to what can be heard of what the request asks for.
+pub(super) async fn listen(
+    front: &Front,
+    session: &Arc<Session>,
+    request: &Request,
+) -> Result<Listening, Failure> {
+    let params = request.params();
+    let params =
+        params.ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))?;
+    let filter = Filter::read(&params).map_err(Failure::invalid_params)?;
+    let most = session.limits.max_subscriptions;
+    if filter.uris.len() > most {
+        let message = format!(
+            "`params.notifications.resourceSubscriptions` has {} URIs; {most} are the most",
+            filter.uris.len()
+        );
+        return Err(Failure::invalid_params(message));
+    }
+    let (subscriber, inner) = (front.0.sessions.number(), &front.0);
+    let accepted = inner.relay.listen(inner.lane, session, subscriber, filter).await;
+    let added = session.inbox.listens.add(&request.id(), accepted, session.stream());
+    let listen = added.map_err(|TooMany(most)| {
+        inner.relay.unlisten(subscriber, inner.lane);
+        Failure::exhausted(
+            "too_many_streams",
+            format!("this client listens on {most} streams, which is the limit"),
+        )
+        .hint("end some of them")
+    })?;
+    let reader = listen.stream().read(None);
+    let (front, session) = (front.clone(), session.clone());
+    let _open = session.open_stream();
+    let stop = front.0.stop.clone();
+    Ok(Listening { reader, stop, is_over: false, held: Held { front, session, listen, subscriber, _open } })
+}
+
+// === impl Listening ===
+
+impl Listening {
+    /// What is heard next; `None` when it is over.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {
+                self.is_over = true;
+                Some(self.held.listen.end().bytes().clone())
+            }
+            message = self.reader.next() => Some(message?.1),
+        }
+    }
+
+    /// The response that tells it.
+    pub(super) fn response(self, front: &Front) -> Response {
+        let keep_alive = front.0.settings.keep_alive;
+        let events = stream::unfold(self, move |mut listening| async move {
+            let bytes = tokio::select! {
+                message = listening.next() => sse::encode("message", &message?),
+                () = sleep(keep_alive) => Bytes::from_static(sse::KEEP_ALIVE),
+            };
+            Some((Ok::<_, Infallible>(bytes), listening))
+        });
+        let mut response = Response::new(Body::from_stream(events));
+        events::mark(&mut response);
+        response
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.session.inbox.listens.remove(&self.listen);
+        self.listen.stream().close();
+        self.front.0.relay.unlisten(self.subscriber, self.front.0.lane);
+    }
+}

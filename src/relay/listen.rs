@@ -1,0 +1,95 @@
+//! What a client of the stateless era listens to, as far as upstreams have a part in it.
+
+use crate::{
+    catalog::listing::Kind,
+    protocol::{
+        call::{Lane, NOTICES},
+        listens::Filter,
+    },
+    relay::{Relay, call::caller},
+    session::table::Session,
+    upstream::{Caller, Outbound},
+    wire::{message::Request, method::Method, raw::Raw},
+};
+use futures_util::future::join_all;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long a client waits for upstreams to agree; what takes longer is not listened to.
+const AGREE: Duration = Duration::from_secs(5);
+/// How many subscriptions are made at once.
+const AT_ONCE: usize = 16;
+/// The longest URI that can be subscribed to, in bytes.
+const LONGEST: usize = 8 * 1024;
+
+// === impl Relay ===
+
+impl Relay {
+    /// What of a filter can be listened to here; upstreams agreed to the subscriptions in it.
+    pub async fn listen(
+        &self,
+        lane: Lane,
+        session: &Arc<Session>,
+        subscriber: u64,
+        filter: Filter,
+    ) -> Filter {
+        let view = self.view_for(session);
+        let has = |kind: Kind| {
+            view.aliases()
+                .iter()
+                .filter_map(|alias| self.member(alias))
+                .any(|member| member.upstream.offer().is_none_or(|offer| offer.has(kind.capability())))
+        };
+        let caller = Caller { subscriber, ..caller(session) };
+        let subscribe = |uri: String| {
+            let caller = caller.clone();
+            async move {
+                let agreed = timeout(AGREE, self.subscribe(lane, session, &caller, &uri)).await;
+                agreed.unwrap_or(false).then_some(uri)
+            }
+        };
+        let mut uris = Vec::with_capacity(filter.uris.len());
+        for some in filter.uris.chunks(AT_ONCE) {
+            uris.extend(join_all(some.iter().cloned().map(subscribe)).await);
+        }
+        Filter {
+            tools: filter.tools && has(Kind::Tools),
+            prompts: filter.prompts && has(Kind::Prompts),
+            resources: filter.resources && has(Kind::Resources),
+            uris: uris.into_iter().flatten().collect(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Nobody listens any more.
+    pub fn unlisten(&self, subscriber: u64, lane: Lane) {
+        for upstream in self.upstreams() {
+            upstream.unlisten(subscriber, lane);
+        }
+    }
+
+    async fn subscribe(&self, lane: Lane, session: &Arc<Session>, caller: &Caller, uri: &str) -> bool {
+        if uri.len() > LONGEST {
+            return false;
+        }
+        let view = self.view_for(session);
+        let Ok((alias, native)) = self.whose(session, &view, uri) else { return false };
+        let Some(member) = self.member(&alias).filter(|_| view.aliases().contains(&alias)) else {
+            return false;
+        };
+        if native != uri {
+            session.inbox.rename(alias.as_str(), &native, uri);
+        }
+        let params = Raw::of(&json!({"uri": native}));
+        let request = Request::new(&Raw::of(&0), &Method::Subscribe, Some(&params));
+        let outbound = Outbound { request: &request, edits: &[], token: None, level: None, mirrored: &[] };
+        // What comes with it waits for nobody, and ends with it.
+        let (notices, _unheard) = mpsc::channel(NOTICES);
+        let (most, cancel) = (session.limits.max_subscriptions, CancellationToken::new());
+        let agreed =
+            member.upstream.subscribe(lane, caller, outbound, (&native, most), notices, &cancel).await;
+        matches!(agreed, Ok(Some(answer)) if !answer.is_error)
+    }
+}
