@@ -267,3 +267,31 @@ async fn a_watch_that_is_lost_is_made_again_and_everything_may_have_changed() {
     assert_eq!(watched(&fake), [["x://one", "x://two"]]);
     drop(ann);
 }
+
+#[tokio::test]
+async fn subscriptions_go_with_their_clients_into_another_era() {
+    let fake = script().everything("db").keeps_sessions().has_stream().start();
+    let gateway = Setup::new().alias("db", &fake).ready().await;
+    let mut ann = Peer::open(&gateway, Transport::Streamable, "/mcp", "ann").await;
+    assert_eq!(ask(&mut ann, "resources/subscribe", "x://one").await["result"], json!({}));
+    fake.upgrade(Eras::Handshake);
+    within("the other era", async {
+        while fake.seen_of("resources/subscribe").is_empty() {
+            skip(Duration::from_secs(31)).await;
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    eventually("the gateway to listen", || fake.open_streams() == 2).await;
+    fake.tell(&updated("x://one", 1));
+    assert_eq!(ann.hear().await["params"]["uri"], "x://one");
+    fake.upgrade(Eras::Stateless);
+    within("the era before", async {
+        while watched(&fake).is_empty() {
+            skip(Duration::from_secs(31)).await;
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    assert_eq!((watched(&fake), gateway.subscribed("db")), (vec![vec!["x://one".to_owned()]], 1));
+}

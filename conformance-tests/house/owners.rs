@@ -55,7 +55,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("tracing", EVERYBODY),
     ("tracing_subscriber", &["telemetry/logs.rs", "config/checked.rs"]),
     ("url", &["upstream", "front", "config", "cli"]),
-    ("uuid", &["protocol/seal.rs", "session/parked.rs", "session/table.rs", "upstream"]),
+    ("uuid", &["config/bridge.rs", "protocol/seal.rs", "session/parked.rs", "session/table.rs", "upstream"]),
     ("yaml_serde", &["config/document.rs"]),
 ];
 

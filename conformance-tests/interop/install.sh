@@ -42,10 +42,10 @@ install_suite() {
 install_clients() {
   local version
   install_suite || return 1
-  # The SDK in both of its generations: the first speaks the handshake era, the second both.
-  npm_packages clients @modelcontextprotocol/sdk@1.32.2 @modelcontextprotocol/client@2.4.0 \
-    @modelcontextprotocol/server@2.4.0 @modelcontextprotocol/server-everything@2026.8.31 \
+  npm_packages clients @modelcontextprotocol/sdk@1.32.2 @modelcontextprotocol/server-everything@2026.8.31 \
     @modelcontextprotocol/inspector@2.12.0 @anthropic-ai/claude-code@2.1.330 || return 1
+  # The second generation of the TypeScript SDK; apart, because the inspector brings one of its own.
+  npm_packages eras @modelcontextprotocol/client@2.4.0 @modelcontextprotocol/server@2.4.0 || return 1
   for version in "${PYTHON_SDKS[@]}"; do python_package mcp "$version" || return 1; done
   python_package fastmcp "$FASTMCP"
 }

@@ -229,6 +229,9 @@ impl Exchange {
     /// What a server that keeps to the protocol does.
     pub(crate) async fn standard(self) -> Kept {
         let script = self.shared.script();
+        if script.is_stateless {
+            return self.newest().await;
+        }
         if script.eras != Eras::Handshake && (self.seen.is_stateless() || script.eras == Eras::Stateless) {
             return self.stateless().await;
         }
@@ -285,6 +288,28 @@ impl Exchange {
             Dialect::Json | Dialect::Legacy => ("application/json", message),
         };
         self.respond(200, &[("content-type", kind), ("mcp-session-id", &session)], body.as_bytes()).await
+    }
+
+    /// A stream that lasts until the client hangs up, or the fake ends it; it begins with this message.
+    pub(crate) async fn lasting(self, name: &str, first: &str) -> Kept {
+        let (sender, mut texts) = mpsc::unbounded_channel();
+        let shared = self.shared.clone();
+        let mut stream = self.stream().await;
+        stream.send(first).await;
+        shared.attach(name, sender);
+        loop {
+            let mut nothing = [0_u8; 1];
+            tokio::select! {
+                text = texts.recv() => match text {
+                    Some(text) => stream.raw(&text).await,
+                    None => break,
+                },
+                _ = stream.0.read(&mut nothing) => break,
+            }
+        }
+        shared.detach(name);
+        shared.streams_ended.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
     /// A stream that lasts: of HTTP+SSE, or the session's own one of streamable HTTP.

@@ -6,6 +6,8 @@ pub(crate) mod events;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod legacy;
+pub(crate) mod modern;
+pub(crate) mod newer;
 pub(crate) mod offers;
 pub(crate) mod peer;
 pub(crate) mod pipe;

@@ -59,12 +59,14 @@ pub(crate) struct Script {
     pub(crate) templates: Vec<String>,
     /// What a session that is not known gets.
     pub(crate) forgotten: (u16, &'static str),
+    /// Whether it speaks 2026-07-28, and nothing else.
+    pub(crate) is_stateless: bool,
 }
 
 /// A running fake; dropped, it ends with all of its connections.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     _stop: DropGuard,
 }
 
@@ -102,6 +104,7 @@ impl Script {
                 404,
                 r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#,
             ),
+            is_stateless: false,
         }
     }
 
@@ -122,6 +125,12 @@ impl Script {
 
     pub(crate) fn has_stream(mut self) -> Self {
         self.has_stream = true;
+        self
+    }
+
+    /// Speaks 2026-07-28, and nothing else.
+    pub(crate) fn stateless(mut self) -> Self {
+        self.is_stateless = true;
         self
     }
 
@@ -327,6 +336,11 @@ impl Shared {
         lock(&self.streams).remove(session);
     }
 
+    /// How many requests of one method came so far.
+    pub(crate) fn count(&self, method: &str) -> usize {
+        self.seen.borrow().iter().filter(|seen| seen.rpc() == method).count()
+    }
+
     /// How many answers came so far in this session to what was asked under this id.
     pub(crate) fn answered(&self, session: Option<&str>, id: &str) -> usize {
         self.seen.borrow().iter().filter(|seen| seen.answers(session, id)).count()
@@ -341,6 +355,11 @@ impl Shared {
         let seen = within(&what, news.wait_for(enough)).await.expect("the fake lives").clone();
         let mut answers = seen.into_iter().filter(|seen| seen.answers(session, id));
         answers.nth(number - 1).expect("as many as waited for")
+    }
+
+    /// The names of all streams that last.
+    pub(crate) fn stream_names(&self) -> Vec<String> {
+        lock(&self.streams).keys().cloned().collect()
     }
 
     /// Sends a piece of a session's stream.

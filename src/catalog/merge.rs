@@ -12,6 +12,7 @@ use crate::{
         headers::Mirrored,
         links::{self, Link},
         pattern::compile,
+        shape,
     },
     wire::{message::excerpt, raw::Raw, splice::splice},
 };
@@ -68,6 +69,8 @@ pub struct Row {
     pub interface: Box<[Link]>,
     /// The arguments that it wants in headers as well, if its schema says so as it should.
     pub mirrored: Box<[Mirrored]>,
+    /// Whether it can only be called with a task (2025-11-25).
+    pub needs_task: bool,
     /// Of both definitions.
     pub digest: u64,
 }
@@ -315,6 +318,7 @@ fn row(alias: &Alias, definition: &Definition, shown: &str, public: &str, prefix
         shown: shown.into(),
         interface: links::of_interface(&merged).into(),
         mirrored: listing::mirrored(&merged).unwrap_or_default().into(),
+        needs_task: shape::needs_task(&own),
         digest: digest(&(&merged, &own)),
         merged,
         own,

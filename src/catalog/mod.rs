@@ -3,6 +3,7 @@
 //! **Invariant:** a public name means one upstream and one native name for as long as a snapshot lives.
 
 pub mod hint;
+pub mod interfaces;
 pub mod listing;
 pub mod merge;
 pub mod name;

@@ -161,6 +161,11 @@ impl View {
         self.tools.find(name)
     }
 
+    /// All tools.
+    pub(in crate::catalog) fn tools(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.tools.order.iter()
+    }
+
     /// The prompt of that name.
     pub fn prompt(&self, name: &str) -> Option<&Arc<Row>> {
         self.prompts.find(name)

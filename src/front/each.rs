@@ -131,7 +131,8 @@ impl Answering {
 
     async fn answer(&self, request: Request) -> Result<(), Failure> {
         let (identity, scope) = (&self.session.identity, &self.session.endpoint.scope);
-        if self.wait == Wait::TheUpstream && request.method == Method::Discover {
+        // Without it there is nothing to offer.
+        if self.wait == Wait::TheUpstream {
             self.front.0.relay.reach(scope).await?;
         }
         let place = Place { identity, path: scope, scope, headers: None };

@@ -31,6 +31,7 @@ struct Held {
     session: Arc<Session>,
     listen: Arc<Listen>,
     subscriber: u64,
+    /// Keeps the session from being idle.
     _open: Open,
 }
 
@@ -45,12 +46,13 @@ pub(super) async fn listen(
         params.ok_or_else(|| Failure::invalid_params("`params` must be an object; found nothing"))?;
     let filter = Filter::read(&params).map_err(Failure::invalid_params)?;
     let most = session.limits.max_subscriptions;
-    if filter.uris.len() > most {
-        let message = format!(
-            "`params.notifications.resourceSubscriptions` has {} URIs; {most} are the most",
-            filter.uris.len()
-        );
-        return Err(Failure::invalid_params(message));
+    for (key, count, noun) in
+        [("resourceSubscriptions", filter.uris.len(), "URIs"), ("taskIds", filter.tasks.len(), "ids")]
+    {
+        if count > most {
+            let message = format!("`params.notifications.{key}` has {count} {noun}; {most} are the most");
+            return Err(Failure::invalid_params(message));
+        }
     }
     let (subscriber, inner) = (front.0.sessions.number(), &front.0);
     let accepted = inner.relay.listen(inner.lane, session, subscriber, filter).await;
@@ -65,9 +67,10 @@ pub(super) async fn listen(
     })?;
     let reader = listen.stream().read(None);
     let (front, session) = (front.clone(), session.clone());
-    let _open = session.open_stream();
     let stop = front.0.stop.clone();
-    Ok(Listening { reader, stop, is_over: false, held: Held { front, session, listen, subscriber, _open } })
+    let open = session.open_stream();
+    let held = Held { front, session, listen, subscriber, _open: open };
+    Ok(Listening { reader, stop, is_over: false, held })
 }
 
 // === impl Listening ===

@@ -26,7 +26,7 @@ use crate::{
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
 use bytes::Bytes;
@@ -35,9 +35,9 @@ use std::{convert::Infallible, sync::Arc};
 use tokio::time::{sleep, timeout};
 
 /// Tells clients apart that are alike otherwise: their upstream sessions differ.
-const SESSION: HeaderName = HeaderName::from_static("x-trunkline-session");
-/// The longest such name.
-const LONGEST_SESSION: usize = 256;
+pub(super) const CLIENT: HeaderName = HeaderName::from_static("x-trunkline-session");
+/// The longest such name, in bytes.
+const LONGEST_CLIENT: usize = 256;
 
 /// Who sends a request of this era, and where to.
 pub(super) struct Place<'a> {
@@ -79,15 +79,17 @@ impl Front {
         if is_removed(&request.method) {
             return Err(Failure::method_not_found(request.method.as_str()));
         }
-        let tag = place.headers.and_then(|headers| headers.get(SESSION)?.to_str().ok());
-        let tag = tag.filter(|tag| tag.len() <= LONGEST_SESSION);
+        let tag = place.headers.and_then(|headers| headers.get(CLIENT)).map(tag).transpose()?;
         let visited = self.0.sessions.visit(place.identity, (place.path, place.scope), hello, tag);
-        let session = visited.map_err(|full| {
+        let (session, is_new) = visited.map_err(|full| {
             Failure::exhausted("too_many_sessions", full.to_string()).hint("try again later")
         })?;
+        if is_new || request.method == Method::Discover {
+            // It asks for what there is only once, as it were.
+            self.0.relay.settle(place.identity, place.scope).await;
+        }
         match request.method {
             Method::Discover => {
-                self.0.relay.settle(place.identity, place.scope).await;
                 let result = self.0.relay.discover(place.identity, place.scope);
                 Ok(Led::Turn(Box::new(self.turn(&session, &request, Vec::new(), |request| {
                     Events::ready(Answer::result(&request.id(), &result))
@@ -104,7 +106,7 @@ impl Front {
             && let Ok(named) = params::named(&params, "name")
         {
             let view = self.0.relay.view(place.identity, place.scope);
-            if let Some(row) = view.tool(&named.name) {
+            if let Some(row) = view.called(&named.name) {
                 headers::check_params(headers, &row.mirrored, params::arguments(&params).as_ref())?;
             }
         }
@@ -112,8 +114,7 @@ impl Front {
         let bound = seal::bound(session.identity.key.number(), &endpoint, Some((&request.method, &params)));
         let retry = input::retry(&params).map_err(Failure::invalid_params)?;
         let request = match retry {
-            None => request,
-            Some(Retry { state: None, .. }) => request,
+            None | Some(Retry { state: None, .. }) => request,
             Some(Retry { state: Some((text, at)), responses }) => {
                 let content = self.0.seal.open(&text, &bound).map_err(unsealed)?;
                 match State::from_bytes(&content).ok_or_else(|| unsealed(Unsealed::Forged))? {
@@ -121,8 +122,8 @@ impl Front {
                         let taken = self.0.parked.take(id, session.identity.key, round);
                         let mut going = taken.map_err(gone)?;
                         going.take(responses.unwrap_or_default());
-                        let token = params::progress_token(&params).ok().flatten().map(|(token, _)| token);
-                        return Ok(Turn::resume(self, going, request.id(), bound, token));
+                        let progress = params::progress_token(&params).ok().flatten().map(|(token, _)| token);
+                        return Ok(Turn::resume(self, going, request.id(), bound, progress));
                     }
                     State::Upstreams(state) => rewritten(&request, &[(at, state.as_bytes())]),
                     State::Again => {
@@ -148,6 +149,13 @@ impl Front {
         let (session, method, id) = (session.clone(), request.method.clone(), request.id());
         Turn::begin(self, Begun { session, method, id, bound }, events(request))
     }
+}
+
+fn tag(value: &HeaderValue) -> Result<&str, Failure> {
+    value.to_str().ok().filter(|tag| (1..=LONGEST_CLIENT).contains(&tag.len())).ok_or_else(|| {
+        let message = format!("Invalid request: {CLIENT} must have 1 to {LONGEST_CLIENT} visible characters");
+        Failure::invalid_request("client", message)
+    })
 }
 
 /// Methods of the handshake era that this one does not have (2026-07-28, changelog).

@@ -7,7 +7,7 @@ use crate::{
         events::{self, Following, Kept},
         reply,
         scope::Names,
-        stateless::Place,
+        stateless::{CLIENT, Place},
     },
     policy::identity::Identity,
     protocol::{
@@ -70,10 +70,13 @@ pub(super) async fn get(State(front): State<Front>, names: Names, request: HttpR
 
 /// `DELETE /mcp`: the session ends.
 pub(super) async fn delete(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
-    if is_new(request.headers()) {
+    if is_new(request.headers()) && !request.headers().contains_key(CLIENT) {
         return posts_only();
     }
     let end = || {
+        if is_new(request.headers()) {
+            return depart(&front, &request);
+        }
         let visit = Visit::new(&front, names, request.into_parts().0)?;
         let session = visit.session()?;
         visit.front.end(&session);
@@ -92,7 +95,7 @@ async fn take(front: &Front, names: Names, parts: Parts, body: &mut HttpBody) ->
             let place = Place { identity: &visit.identity, path, scope, headers: Some(&visit.headers) };
             Ok(front.stateless(place, request).await)
         }
-        Body::One(message) if visit.is_new() => visit.other(&message),
+        Body::One(message) if visit.is_new() => Visit::other(&message),
         Body::One(message) => visit.one(message).await,
         Body::Batch(parts) => visit.batch(parts).await,
     }
@@ -109,6 +112,14 @@ fn listen(front: &Front, names: Names, request: HttpRequest) -> Result<Response,
                 let message = "Invalid request: the stream of `Last-Event-ID` is not kept any more";
                 turn(&Failure::invalid_request("stream_gone", message).hint("send the request again"))
             })?;
+            if stream.is_over() && after >= stream.last() {
+                // There are clients that come back again and again to a stream that ends without the answer they wait
+                // for, such as that of a call which was taken back; this status they understand.
+                let message =
+                    "Invalid request: the stream of `Last-Event-ID` is over, and nothing is missing";
+                let failure = Failure::invalid_request("stream_over", message);
+                return Err(turn(&failure.status(StatusCode::METHOD_NOT_ALLOWED)));
+            }
             Ok(events::follow(front, &session, number, &stream, Some(after), front.0.settings.retry))
         }
         after => Ok(visit.own_stream(&session, after.map(|(_, after)| after))),
@@ -185,7 +196,7 @@ impl Visit {
     }
 
     /// What is no request, in the stateless era: there is nothing that a client could say or answer over HTTP.
-    fn other(&self, message: &Message) -> Result<Response, Turned> {
+    fn other(message: &Message) -> Result<Response, Turned> {
         match message {
             Message::Answer(_) => {
                 let message =
@@ -256,13 +267,19 @@ impl Visit {
 
     /// Batches are part of 2025-03-26 only, and `initialize` is never part of one.
     async fn batch(self, parts: Vec<Result<Message, Invalid>>) -> Result<Response, Turned> {
+        let none = |whose: &str| {
+            let message = format!(
+                "Invalid request: {whose} protocol version has no batches; they were removed in 2025-06-18"
+            );
+            turn(&Failure::invalid_request("batch", message).hint("send one message in one request"))
+        };
+        if self.is_new() {
+            return Err(none("this"));
+        }
         self.check_version()?;
         let session = self.session()?;
         if !session.version().is_some_and(Version::has_batches) {
-            let message = "Invalid request: this session's protocol version has no batches; they were removed in 2025-06-18";
-            return Err(turn(
-                &Failure::invalid_request("batch", message).hint("send one message in one request"),
-            ));
+            return Err(none("this session's"));
         }
         let mut events = Vec::new();
         let mut answers = Vec::new();
@@ -364,6 +381,17 @@ fn is_new(headers: &HeaderMap) -> bool {
     headers
         .get(PROTOCOL_VERSION)
         .is_some_and(|version| version.as_bytes() == Version::STATELESS.as_str().as_bytes())
+}
+
+/// A client that has a name of its own says that it goes, which no client has to: what upstreams keep for it is let
+/// go of.
+fn depart(front: &Front, request: &HttpRequest) -> Result<Response, Turned> {
+    let identity = front.admit(request.headers(), request.uri())?;
+    let name = request.headers().get(CLIENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    for session in front.0.sessions.departing(identity.key, name) {
+        front.end(&session);
+    }
+    Ok(reply::empty(StatusCode::OK))
 }
 
 /// The stateless era has no streams but the answers', and no sessions to end (2026-07-28, transports).

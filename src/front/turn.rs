@@ -50,11 +50,18 @@ pub(super) struct Turn {
     bound: Vec<u8>,
     /// The request's id.
     id: Raw,
-    /// The progress token of a request that takes up an earlier one's call: `None` inside if it has none.
-    token: Option<Option<Raw>>,
+    progress: Progress,
     /// What is told before all else.
     ready: VecDeque<Step>,
     going: Option<Going>,
+}
+
+/// How progress is told with a request.
+enum Progress {
+    /// As it comes.
+    AsItIs,
+    /// The request takes up the call of an earlier one, and has this progress token, or none.
+    With(Option<Raw>),
 }
 
 /// What comes next for a client.
@@ -156,13 +163,20 @@ impl Turn {
             is_detached: false,
             _cancel: cancel.map(CancellationToken::drop_guard),
         };
-        Self { front: front.clone(), bound, id, token: None, ready: VecDeque::new(), going: Some(going) }
+        Self {
+            front: front.clone(),
+            bound,
+            id,
+            progress: Progress::AsItIs,
+            ready: VecDeque::new(),
+            going: Some(going),
+        }
     }
 
     /// A call that goes on with another request, which has a progress token of its own, or none.
     pub(super) fn resume(front: &Front, going: Going, id: Raw, bound: Vec<u8>, token: Option<Raw>) -> Self {
-        let token = Some(token);
-        Self { front: front.clone(), bound, id, token, ready: VecDeque::new(), going: Some(going) }
+        let progress = Progress::With(token);
+        Self { front: front.clone(), bound, id, progress, ready: VecDeque::new(), going: Some(going) }
     }
 
     /// What comes next; `None` after the end, and if the client took the request back. May be dropped and called again.
@@ -340,10 +354,10 @@ impl Turn {
         let notice = Notice::parse(&bytes)?;
         match notice.method {
             Method::LogMessage | Method::Other(_) => Some(bytes),
-            Method::Progress => match &self.token {
-                None => Some(bytes),
+            Method::Progress => match &self.progress {
+                Progress::AsItIs => Some(bytes),
                 // Its call began with another request, whose token means nothing to this one.
-                Some(token) => {
+                Progress::With(token) => {
                     let (_, at) = params::progress(&notice.params()?)?;
                     Some(notice.rewrite(&[(at, token.as_ref()?.as_bytes())]))
                 }

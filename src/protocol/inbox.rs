@@ -94,8 +94,7 @@ impl Inbox {
 
     /// Some upstream has lists of this client's own, or had.
     pub fn expect_own_lists(&self) {
-        // Lists of the stateless era are the same for everybody with one credential.
-        self.own_lists.store(!self.is_stateless(), Ordering::Release);
+        self.own_lists.store(true, Ordering::Release);
     }
 
     /// Whether upstreams must be asked for lists of this client's own.
@@ -120,15 +119,20 @@ impl Inbox {
     pub fn pass(&self, alias: &str, notice: &Notice) {
         if self.is_stateless() {
             return match notice.method {
-                Method::ResourcesUpdated => match Notice::parse(&self.adapt(alias, notice)) {
-                    Some(notice) => self.listens.updated(&notice),
-                    None => {}
-                },
-                Method::TaskNotice => self.listens.task(notice),
+                Method::ResourcesUpdated => {
+                    if let Some(notice) = Notice::parse(&self.adapt(alias, notice)) {
+                        self.listens.updated(&notice);
+                    }
+                }
+                Method::TaskNotice => self.listens.task(alias, notice),
                 _ => {
-                    tracing::debug!(alias, method = %notice.method, "a notice belongs to no call of a client, and no client listens to such")
+                    tracing::debug!(alias, method = %notice.method, "a notice is of no call of a client, and nobody listens to such");
                 }
             };
+        }
+        // Its era knows no such tasks; they are waited for inside its calls.
+        if notice.method == Method::TaskNotice {
+            return;
         }
         if !self.stream.push(self.adapt(alias, notice)) {
             tracing::debug!(alias, method = %notice.method, "a client does not listen; a notice for it is lost");

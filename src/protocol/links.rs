@@ -48,6 +48,12 @@ pub fn of_interface(definition: &Raw) -> Vec<Link> {
     links
 }
 
+/// Whether the interface of a tool's server may call it (MCP Apps, `_meta.ui.visibility`): unless it is said, it may.
+pub fn is_for_interfaces(definition: &Raw) -> bool {
+    let seen_by = || Part::of(definition).member("_meta")?.member("ui")?.member("visibility")?.items();
+    seen_by().is_none_or(|all| all.into_iter().filter_map(Part::string).any(|who| who == "app"))
+}
+
 /// Whether a notice about `uri` concerns who subscribed to `subscribed`: the resource itself, or a part of it
 /// (resources, "Subscriptions").
 pub fn covers(subscribed: &str, uri: &str) -> bool {
@@ -79,7 +85,7 @@ fn link(uri: Part<'_>) -> Option<Link> {
 
 #[cfg(test)]
 mod tests {
-    use super::{covers, links, of_interface};
+    use super::{covers, is_for_interfaces, links, of_interface};
     use crate::wire::raw::Raw;
     use bytes::Bytes;
     use proptest::{prop_assert, proptest};
@@ -121,6 +127,18 @@ mod tests {
         #[case] is_part: bool,
     ) {
         assert_eq!(covers(subscribed, uri), is_part);
+    }
+
+    #[rstest]
+    #[case(r#"{"name":"a"}"#, true)]
+    #[case(r#"{"_meta":{"ui":{"resourceUri":"ui:1"}}}"#, true)]
+    #[case(r#"{"_meta":{"ui":{"visibility":["app"]}}}"#, true)]
+    #[case(r#"{"_meta":{"ui":{"visibility":["model","app"]}}}"#, true)]
+    #[case(r#"{"_meta":{"ui":{"visibility":["model"]}}}"#, false)]
+    #[case(r#"{"_meta":{"ui":{"visibility":[]}}}"#, false)]
+    #[case(r#"{"_meta":{"ui":{"visibility":"model"}}}"#, true)]
+    fn a_tool_says_whether_its_interface_may_call_it(#[case] definition: &str, #[case] may_call: bool) {
+        assert_eq!(is_for_interfaces(&raw(definition)), may_call);
     }
 
     #[test]

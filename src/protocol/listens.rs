@@ -27,8 +27,19 @@ pub struct Filter {
     pub resources: bool,
     /// `resourceSubscriptions`: URIs as the client knows them.
     pub uris: Vec<String>,
-    /// `taskIds` (tasks extension), as the client knows them.
-    pub tasks: Vec<String>,
+    /// `taskIds` (tasks extension).
+    pub tasks: Vec<Followed>,
+}
+
+/// A task that a client wants to hear of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Its id as the client knows it.
+    pub id: String,
+    /// The alias of its upstream; empty until it is found out, as below.
+    pub alias: String,
+    /// Its id there.
+    pub native: String,
 }
 
 /// One stream that a client listens to.
@@ -84,7 +95,7 @@ impl Filter {
             prompts: wanted.prompts_list_changed.unwrap_or(false),
             resources: wanted.resources_list_changed.unwrap_or(false),
             uris: wanted.resource_subscriptions.unwrap_or_default(),
-            tasks: wanted.task_ids.unwrap_or_default(),
+            tasks: wanted.task_ids.unwrap_or_default().into_iter().map(Followed::new).collect(),
         })
     }
 
@@ -100,9 +111,11 @@ impl Filter {
                 members.insert(name.into(), true.into());
             }
         }
-        for (name, values) in [("resourceSubscriptions", &self.uris), ("taskIds", &self.tasks)] {
+        let uris = self.uris.iter().map(String::as_str).collect::<Vec<_>>();
+        let tasks = self.tasks.iter().map(|task| task.id.as_str()).collect();
+        for (name, values) in [("resourceSubscriptions", uris), ("taskIds", tasks)] {
             if !values.is_empty() {
-                members.insert(name.into(), values.as_slice().into());
+                members.insert(name.into(), values.into());
             }
         }
         Value::Object(members)
@@ -115,6 +128,14 @@ impl Filter {
             Method::ResourcesChanged => self.resources,
             _ => false,
         }
+    }
+}
+
+// === impl Followed ===
+
+impl Followed {
+    fn new(id: String) -> Self {
+        Self { id, ..Self::default() }
     }
 }
 
@@ -154,11 +175,18 @@ impl Listens {
         self.tell(notice, wants);
     }
 
-    /// A task changed; the notice has the id that the client knows.
-    pub fn task(&self, notice: &Notice) {
+    /// A task of an upstream changed; each listener hears of it under the id that it knows.
+    pub fn task(&self, alias: &str, notice: &Notice) {
         let Some(params) = notice.params() else { return };
-        let Ok((id, _)) = params::text(&params, "taskId") else { return };
-        self.tell(notice, |listen| listen.filter.tasks.iter().any(|wanted| **wanted == *id));
+        let Ok((native, at)) = params::text(&params, "taskId") else { return };
+        for listen in self.all() {
+            let is_meant = |task: &&Followed| task.alias == alias && task.native == *native;
+            let Some(followed) = listen.filter.tasks.iter().find(is_meant) else { continue };
+            let shown = notice.rewrite(&[(at.clone(), Raw::of(&followed.id).as_bytes())]);
+            if let Some(shown) = Notice::parse(&shown) {
+                listen.tell(&shown);
+            }
+        }
     }
 
     /// Ends all streams.
@@ -180,9 +208,7 @@ impl Listens {
 
     fn tell(&self, notice: &Notice, wants: impl Fn(&Listen) -> bool) {
         for listen in self.all().iter().filter(|listen| wants(listen)) {
-            if !listen.stream.push(listen.tagged(notice)) {
-                tracing::debug!(method = %notice.method, "a client does not read what it listens to; a notice for it is lost");
-            }
+            listen.tell(notice);
         }
     }
 
@@ -208,6 +234,12 @@ impl Listen {
     pub fn end(&self) -> Answer {
         let text = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION_ID}":{}}}}}"#, self.id);
         Answer::result(&self.id, &Raw::spliced(text.into()))
+    }
+
+    fn tell(&self, notice: &Notice) {
+        if !self.stream.push(self.tagged(notice)) {
+            tracing::debug!(method = %notice.method, "a client does not read what it listens to; a notice for it is lost");
+        }
     }
 
     /// What waits on the stream.

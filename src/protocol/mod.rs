@@ -6,6 +6,7 @@ pub mod ask;
 pub mod call;
 pub mod digest;
 pub mod discovery;
+pub mod extensions;
 pub mod handshake;
 pub mod headers;
 pub mod inbox;

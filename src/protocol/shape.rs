@@ -61,6 +61,8 @@ fn is_cached(method: &Method) -> bool {
             | Method::ResourcesList
             | Method::TemplatesList
             | Method::ResourcesRead
+            | Method::SkillsList
+            | Method::SkillsGet
     )
 }
 
@@ -131,6 +133,27 @@ pub fn tool_for_handshake(definition: &Raw) -> Option<Raw> {
     schemas.any(|entry| !is_of_objects(entry.value)).then(|| without(definition, "outputSchema")).flatten()
 }
 
+/// The edits after which a result may be shown to nobody but who asked for it.
+pub fn private(payload: &Raw) -> Vec<Edit> {
+    let scope = Part::of(payload).entries().filter(|entry| entry.is(HINTS[1].0));
+    scope.map(|entry| (entry.value.at(), Bytes::from_static(HINTS[1].1))).collect()
+}
+
+/// Whether a tool can only be called with a task (2025-11-25, experimental).
+pub fn needs_task(definition: &Raw) -> bool {
+    let support = || Part::of(definition).member("execution")?.member("taskSupport")?.string();
+    part::mentions(definition, &["taskSupport"]) && support().is_some_and(|support| support == "required")
+}
+
+/// The result of a call without the task that it was made in (2025-11-25, experimental).
+pub fn without_task(payload: &Raw) -> Vec<Edit> {
+    const RELATED: &str = "io.modelcontextprotocol/related-task";
+    if !part::mentions(payload, &["related-task"]) {
+        return Vec::new();
+    }
+    without_members(Part::of(payload), &[], &[RELATED])
+}
+
 fn without(definition: &Raw, key: &str) -> Option<Raw> {
     let ranges = Part::of(definition).without(&[key]);
     let edits: Vec<Edit> = ranges.into_iter().map(|at| (at, Bytes::new())).collect();
@@ -163,8 +186,8 @@ fn recoded(error: &Raw, from: i32, to: i32) -> Option<Edit> {
 #[cfg(test)]
 mod tests {
     use super::{
-        Kind, complete, kind, not_found_plain, not_found_stateless, plain, tool_for_handshake,
-        tool_for_stateless,
+        Kind, complete, kind, needs_task, not_found_plain, not_found_stateless, plain, tool_for_handshake,
+        tool_for_stateless, without_task,
     };
     use crate::wire::{
         method::Method,
@@ -270,6 +293,33 @@ mod tests {
             assert_eq!(as_text(tool_for_handshake(&definition)).as_deref(), expected);
         }
         assert_eq!(tool_for_handshake(&raw(r#"{"description":"outputSchema"}"#)), None);
+    }
+
+    #[test]
+    fn a_tool_may_need_a_task_of_which_its_caller_hears_nothing() {
+        for (definition, is_needed) in [
+            (r#"{"name":"a","execution":{"taskSupport":"required"}}"#, true),
+            (r#"{"name":"a","execution":{"task\u0053upport":"re\u0071uired"}}"#, true),
+            (r#"{"name":"a","execution":{"taskSupport":"optional"}}"#, false),
+            (r#"{"name":"a","inputSchema":{"execution":{"taskSupport":"required"}}}"#, false),
+            (r#"{"name":"a","execution":"required"}"#, false),
+        ] {
+            assert_eq!(needs_task(&raw(definition)), is_needed, "{definition}");
+        }
+        for (result, left) in [
+            (
+                r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"1"}},"content":[]}"#,
+                r#"{"content":[]}"#,
+            ),
+            (
+                r#"{"content":[1.10], "_meta":{"io.modelcontextprotocol/related-task":{"taskId":"1"},"a":1}}"#,
+                r#"{"content":[1.10], "_meta":{"a":1}}"#,
+            ),
+            (r#"{"content":["related-task"]}"#, r#"{"content":["related-task"]}"#),
+        ] {
+            let payload = raw(result);
+            assert_eq!(payload.edited(&without_task(&payload)).as_str(), left);
+        }
     }
 
     #[test]

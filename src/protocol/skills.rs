@@ -5,9 +5,6 @@ use crate::{
     wire::{message::excerpt, method::Method, part::Part, raw::Raw, splice::Edit},
 };
 
-/// The extension's name among the capabilities.
-pub const EXTENSION: &str = "io.modelcontextprotocol/skills";
-
 const NEXT: &str = "nextCursor";
 
 /// The URIs in the result of `skills/list`, `skills/get` or `resources/directory/read`, in the order in which they stand

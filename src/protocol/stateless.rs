@@ -125,12 +125,14 @@ pub fn unsupported(requested: &str) -> Failure {
 }
 
 /// The edits that take out of parameters what only this era knows: its members of `_meta` (and `_meta` itself if it
-/// holds nothing else), `inputResponses` and `requestState`. The progress token stays where it is.
-pub fn strip(params: &Raw) -> Vec<Edit> {
-    if !part::mentions(params, &["io.modelcontextprotocol", INPUT_RESPONSES, REQUEST_STATE]) {
+/// holds nothing else), `inputResponses` and `requestState`; and what is `foreign` to it, so that nobody reads it in the
+/// sense of the other era. The progress token stays where it is.
+pub fn strip(params: &Raw, foreign: &[&str]) -> Vec<Edit> {
+    let keys = [&[INPUT_RESPONSES, REQUEST_STATE], foreign].concat();
+    if !part::mentions(params, &["io.modelcontextprotocol"]) && !part::mentions(params, &keys) {
         return Vec::new();
     }
-    without_members(Part::of(params), &[INPUT_RESPONSES, REQUEST_STATE], &MEMBERS)
+    without_members(Part::of(params), &keys, &MEMBERS)
 }
 
 /// The edits that take the members `keys` out of an object, and `meta_keys` out of its `_meta`; a `_meta` that holds
@@ -298,7 +300,7 @@ mod tests {
             ),
         ] {
             let params = raw(params);
-            assert_eq!(params.edited(&strip(&params)).as_str(), left);
+            assert_eq!(params.edited(&strip(&params, &[])).as_str(), left);
         }
     }
 
@@ -347,7 +349,7 @@ mod tests {
             prop_assert_eq!(names_version(Some(&equipped)), Some("2026-07-28".to_owned()));
             let envelope = read(Some(&equipped)).expect("an envelope");
             prop_assert_eq!((&envelope.hello.capabilities, envelope.level), (&capabilities, level));
-            let cuts = strip(&equipped);
+            let cuts = strip(&equipped, &[]);
             if let Ok(Some((_, token))) = params::progress_token(&equipped) {
                 prop_assert!(cuts.iter().all(|(at, _)| at.end <= token.start || token.end <= at.start));
             }

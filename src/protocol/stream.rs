@@ -167,6 +167,11 @@ impl Stream {
         self.state().read
     }
 
+    /// The number of the message that was put on it last.
+    pub fn last(&self) -> u64 {
+        self.state().last()
+    }
+
     /// Whether somebody reads it.
     pub fn is_read(&self) -> bool {
         self.state().reader.is_some()

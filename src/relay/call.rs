@@ -9,9 +9,9 @@ use crate::{
     },
     protocol::{
         call::{Answering, Event, Events, Lane, NOTICES},
-        level,
+        level, shape,
     },
-    relay::{Member, Relay, linked, refuse, validate::ToolSchemas},
+    relay::{Member, Relay, handles::Handles, linked, refuse, skills, validate::ToolSchemas},
     session::{
         running::{NoPlace, Place},
         table::Session,
@@ -41,6 +41,8 @@ pub(super) struct Ready {
     pub(super) token: Option<(Raw, Range<usize>)>,
     /// The tool's definition, where one was found.
     pub(super) row: Option<Arc<Row>>,
+    /// Whether the tool needs a task of 2025-11-25 that the client cannot wait for.
+    pub(super) needs_task: bool,
     pub(super) place: Place,
     pub(super) after: After,
 }
@@ -56,6 +58,12 @@ pub(super) struct After {
     pub(super) is_task: bool,
     /// The native URI of a subscription that begins or ends.
     pub(super) subscription: Option<String>,
+    /// What makes the ids of tasks in the result those that the client knows (SEP-2663).
+    pub(super) handles: Option<Handles>,
+    /// What of skills is shown otherwise in the result (SEP-2640).
+    pub(super) skills: bool,
+    /// Whatever the upstream says, the result is for nobody else: it may depend on the caller's key.
+    pub(super) is_private: bool,
     /// What the call and its result are checked against, where that is asked for.
     pub(super) schemas: Option<Arc<ToolSchemas>>,
 }
@@ -92,12 +100,13 @@ impl Relay {
         let named = params::named(&params, "name").map_err(Failure::invalid_params)?;
         let view = self.view_for(session);
         // What is denied is not in the view: unknown and denied are the same from here on.
-        let Some(row) = view.tool(&named.name) else {
+        let Some(row) = view.called(&named.name) else {
             let member = self.unlisted(Kind::Tools, session, &named.name);
             let member = member.ok_or_else(|| Failure::unknown_tool(&named.name))?;
             let mut ready =
                 ready(lane, session, member, request, (&*named.name).into(), Vec::new(), named.token)?;
-            ready.after.is_task = named.is_task;
+            ready.after.is_task = named.is_task && !session.inbox.is_stateless();
+            ready.after.handles = self.handles(session);
             return Ok(ready);
         };
         let member = self.member(&row.alias).ok_or_else(|| Failure::unknown_tool(&named.name))?;
@@ -107,8 +116,10 @@ impl Relay {
             if is_other { vec![(named.name_at.clone(), row.native_json.clone())] } else { Vec::new() };
         let mut ready = ready(lane, session, member, request, row.native.clone(), edits, named.token)?;
         ready.after.schemas = self.schemas(member, row);
+        ready.needs_task = row.needs_task && !can_wait(session, named.is_task);
         ready.row = Some(row.clone());
-        ready.after.is_task = named.is_task;
+        ready.after.is_task = named.is_task && !session.inbox.is_stateless();
+        ready.after.handles = self.handles(session);
         ready.after.links = session.inbox.is_merged().then_some(view);
         Ok(ready)
     }
@@ -174,6 +185,7 @@ pub(super) fn ready(
         edits,
         token,
         row: None,
+        needs_task: false,
         place,
         after: After::default(),
     })
@@ -205,6 +217,7 @@ impl Ready {
             token: self.token.clone(),
             level,
             mirrored: self.row.as_ref().map_or(&[], |row| &row.mirrored),
+            needs_task: self.needs_task,
         };
         let (lane, cancel) = (self.lane, &self.place.cancel);
         let outcome = match &self.after.subscription {
@@ -239,14 +252,33 @@ impl Ready {
         if let Some(schemas) = &self.after.schemas {
             schemas.check_result(&answer);
         }
+        let answer = if self.after.is_private && !answer.is_error {
+            answer.rewrite(&shape::private(&answer.payload()))
+        } else {
+            answer
+        };
         if self.after.is_task {
             linked::remember_task(&answer, alias, &self.session);
         }
+        let answer = match &self.after.handles {
+            Some(handles) => handles.show(&self.request.method, answer, alias),
+            None => answer,
+        };
         match &self.after.links {
+            Some(view) if self.after.skills => skills::adapt(answer, alias, &self.request.method, view),
+            Some(view) if self.request.method == Method::TasksGet => {
+                linked::adapt_task(answer, alias, view, &self.session.known)
+            }
             Some(view) => linked::adapt(answer, alias, view, &self.session.known, self.after.read.as_ref()),
             None => answer,
         }
     }
+}
+
+/// Whether a client may do without a result until it asks for the task's (2025-11-25, experimental).
+fn can_wait(session: &Session, asks_for_task: bool) -> bool {
+    let declares = || session.inbox.hello().is_some_and(|(hello, _)| hello.offers.tasks);
+    !session.inbox.is_stateless() && (asks_for_task || declares())
 }
 
 /// Who calls.

@@ -10,7 +10,7 @@ use crate::{
     session::{known::Known, table::Session},
     wire::{message::Answer, part::Part, raw::Raw},
 };
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 use tokio::time::Instant;
 
 /// The links of one result are looked at for so long; those behind pass as they are.
@@ -28,9 +28,32 @@ pub(super) fn adapt(
     if answer.is_error {
         return answer;
     }
+    let edits = edits(&answer.payload(), alias, view, known, read);
+    if edits.is_empty() { answer } else { answer.rewrite(&edits) }
+}
+
+/// The same for the result that stands in a task (SEP-2663).
+pub(super) fn adapt_task(answer: Answer, alias: &Alias, view: &View, known: &Known) -> Answer {
     let payload = answer.payload();
-    let (all, until) = (links(&payload), Instant::now() + LONGEST);
-    let edits: Vec<_> = all
+    let Some(result) = Part::of(&payload).member("result").filter(|_| !answer.is_error) else {
+        return answer;
+    };
+    let start = result.at().start;
+    let edits = edits(&result.copy(), alias, view, known, None);
+    let edits: Vec<_> =
+        edits.into_iter().map(|(at, text)| (at.start + start..at.end + start, text)).collect();
+    if edits.is_empty() { answer } else { answer.rewrite(&edits) }
+}
+
+fn edits(
+    result: &Raw,
+    alias: &Alias,
+    view: &View,
+    known: &Known,
+    read: Option<&(String, String)>,
+) -> Vec<(Range<usize>, Raw)> {
+    let until = Instant::now() + LONGEST;
+    links(result)
         .into_iter()
         // A result of any number of links must not hold up everybody else's calls.
         .take_while(|_| Instant::now() < until)
@@ -39,8 +62,7 @@ pub(super) fn adapt(
             let shown = asked.or_else(|| shown(&link.uri, alias, view, known))?;
             (shown != link.uri).then(|| (link.at, Raw::of(&shown)))
         })
-        .collect();
-    if edits.is_empty() { answer } else { answer.rewrite(&edits) }
+        .collect()
 }
 
 /// How a URI of `alias` is shown, if not as it is.

@@ -4,7 +4,7 @@ use crate::{
     catalog::listing::Kind,
     protocol::{
         call::{Lane, NOTICES},
-        listens::Filter,
+        listens::{Filter, Followed},
     },
     relay::{Relay, call::caller},
     session::table::Session,
@@ -59,8 +59,30 @@ impl Relay {
             prompts: filter.prompts && has(Kind::Prompts),
             resources: filter.resources && has(Kind::Resources),
             uris: uris.into_iter().flatten().collect(),
-            tasks: Vec::new(),
+            tasks: self.follow(lane, session, &caller, filter.tasks).await,
         }
+    }
+
+    /// The tasks of those named that their upstreams tell of.
+    async fn follow(
+        &self,
+        lane: Lane,
+        session: &Session,
+        caller: &Caller,
+        named: Vec<Followed>,
+    ) -> Vec<Followed> {
+        let (view, most) = (self.view_for(session), session.limits.max_subscriptions);
+        let follow = |task: Followed| async move {
+            let member = self.upstreams().find(|upstream| upstream.alias().as_str() == task.alias)?;
+            let agreed = timeout(AGREE, member.follow(lane, caller, &task.native, most)).await;
+            agreed.unwrap_or(false).then_some(task)
+        };
+        let named = self.followed(session, &view, named);
+        let mut told = Vec::with_capacity(named.len());
+        for some in named.chunks(AT_ONCE) {
+            told.extend(join_all(some.iter().cloned().map(follow)).await.into_iter().flatten());
+        }
+        told
     }
 
     /// Nobody listens any more.
@@ -84,7 +106,14 @@ impl Relay {
         }
         let params = Raw::of(&json!({"uri": native}));
         let request = Request::new(&Raw::of(&0), &Method::Subscribe, Some(&params));
-        let outbound = Outbound { request: &request, edits: &[], token: None, level: None, mirrored: &[] };
+        let outbound = Outbound {
+            request: &request,
+            edits: &[],
+            token: None,
+            level: None,
+            mirrored: &[],
+            needs_task: false,
+        };
         // What comes with it waits for nobody, and ends with it.
         let (notices, _unheard) = mpsc::channel(NOTICES);
         let (most, cancel) = (session.limits.max_subscriptions, CancellationToken::new());

@@ -8,6 +8,7 @@ mod call;
 mod complete;
 mod discover;
 mod effort;
+mod handles;
 mod linked;
 mod list;
 mod listen;
@@ -16,6 +17,7 @@ mod note;
 mod publish;
 mod read;
 mod schema;
+mod skills;
 mod tasks;
 mod validate;
 mod violation;
@@ -137,6 +139,11 @@ impl Relay {
             }
             Method::Complete => self.complete(lane, session, request),
             Method::SetLevel => self.set_level(lane, session, request),
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel if session.inbox.is_stateless() => {
+                self.handle_of(lane, session, request)
+            }
+            Method::SkillsList => self.skills(lane, session, request),
+            Method::SkillsGet | Method::DirectoryRead => self.skill(lane, session, request),
             Method::TasksGet | Method::TasksResult | Method::TasksCancel => self.task(lane, session, request),
             Method::TasksList => self.tasks(lane, session, request),
             Method::ToolsList => self.list(Kind::Tools, session, &request),

@@ -16,6 +16,8 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// What the URIs of skills and of their files begin with.
+const SKILL: &str = "skill://";
 /// The longest URI that can be subscribed to, in bytes.
 const LONGEST_SUBSCRIBED: usize = 8 * 1024;
 
@@ -45,7 +47,10 @@ impl Relay {
             ready.after.read = Some((native.clone(), named.name.clone().into_owned()));
         }
         match request.method {
-            Method::ResourcesRead => ready.after.links = session.inbox.is_merged().then_some(view),
+            Method::ResourcesRead => {
+                ready.after.is_private = session.inbox.is_stateless() && !self.0.is_open;
+                ready.after.links = session.inbox.is_merged().then_some(view);
+            }
             _ => {
                 if is_other {
                     session.inbox.rename(alias.as_str(), &native, &named.name);
@@ -65,6 +70,12 @@ impl Relay {
     ) -> Result<(Alias, String), Failure> {
         if let Scope::One(alias) = &session.endpoint.scope {
             return Ok((alias.clone(), uri.into()));
+        }
+        // Files of skills need not be listed, and always say whose they are (SEP-2640).
+        if let Some((alias, native)) = view.skill(uri).filter(|(alias, _)| self.skilled(alias).is_some())
+            && uri.starts_with(SKILL)
+        {
+            return Ok((alias.clone(), native.into_owned()));
         }
         let linked = || session.known.linked(uri).filter(|alias| view.aliases().contains(alias));
         match view.resolve(uri) {

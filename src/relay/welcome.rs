@@ -3,7 +3,11 @@
 use crate::{
     catalog::{listing::Listing, name::Alias, view::Scope},
     policy::identity::Identity,
-    protocol::{handshake, version::Version},
+    protocol::{
+        extensions::{ROUTED, TASKS},
+        handshake,
+        version::Version,
+    },
     relay::{Member, Relay},
     upstream::{Fault, State, Status},
     wire::{error::Failure, raw::Raw},
@@ -169,12 +173,6 @@ const SERVED: &[&str] = &["tools", "prompts", "resources", "completions", "loggi
 
 /// What of the stateless era several upstreams can have as one beside those.
 const EXTENDED: &[&str] = &["extensions"];
-
-/// The tasks extension (SEP-2663).
-const TASKS: &str = "io.modelcontextprotocol/tasks";
-
-/// The extensions that lead to the upstream that has them.
-const ROUTED: &[&str] = &[TASKS, "io.modelcontextprotocol/skills", "io.modelcontextprotocol/ui"];
 
 fn list_changes(capabilities: &mut Map<String, Value>) {
     for name in handshake::LISTED {

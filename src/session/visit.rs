@@ -8,7 +8,7 @@ use crate::{
     session::table::{Endpoint, Full, Session, Table, Transport},
     wire::raw::Raw,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Which requests are one client's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,14 +24,15 @@ pub(in crate::session) struct Visitor {
 // === impl Table ===
 
 impl Table {
-    /// What is kept for the client of a stateless request; `tag` tells clients apart that are alike otherwise.
+    /// What is kept for the client of a stateless request, and whether it came for the first time; `tag` tells clients
+    /// apart that are alike otherwise.
     pub fn visit(
         &self,
         identity: &Arc<Identity>,
         (path, scope): (&Scope, &Scope),
         hello: Hello,
         tag: Option<&str>,
-    ) -> Result<Arc<Session>, Full> {
+    ) -> Result<(Arc<Session>, bool), Full> {
         let visitor = Visitor {
             key: identity.key,
             path: path.clone(),
@@ -41,12 +42,24 @@ impl Table {
             tag: tag.map(Into::into),
         };
         if let Some(session) = self.visited(&visitor) {
-            return Ok(session);
+            return Ok((session, false));
         }
         let endpoint = Endpoint { transport: Transport::Stateless, path: path.clone(), scope: scope.clone() };
         let session = self.open_for(identity.clone(), endpoint, Some(visitor))?;
         session.inbox.introduce(hello, Version::STATELESS);
         tracing::info!(client = session.client(), key = identity.name, "a client of the stateless era came");
-        Ok(session)
+        Ok((session, true))
     }
+
+    /// What is kept for the clients of a key that have this name, which go.
+    pub fn departing(&self, key: KeyId, tag: &str) -> Vec<Arc<Session>> {
+        self.visitors(|visitor| visitor.key == key && visitor.tag.as_deref() == Some(tag))
+    }
+}
+
+// === impl Visitor ===
+
+impl Visitor {
+    /// How long what nobody uses is kept: nobody says good-bye.
+    pub(in crate::session) const IDLE: Duration = Duration::from_mins(30);
 }

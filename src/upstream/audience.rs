@@ -98,6 +98,9 @@ impl Audience {
             (Method::ResourcesUpdated, None) => {
                 self.subscriptions.updated(self.affinity, self.alias.as_str(), notice);
             }
+            (Method::TaskNotice, None) => {
+                self.subscriptions.task(self.affinity, self.alias.as_str(), notice);
+            }
             (Method::ElicitComplete, None) => {
                 if let Some(inbox) = self.elicitations.take(notice) {
                     inbox.pass(self.alias.as_str(), notice);
@@ -120,7 +123,9 @@ impl Audience {
     /// Whether a notice that came with a call goes back with that call.
     pub(crate) fn is_with_call(&self, notice: &Notice) -> bool {
         match notice.method {
-            Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged => false,
+            Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged | Method::TaskNotice => {
+                false
+            }
             Method::Progress | Method::LogMessage | Method::TaskStatus | Method::Other(_) => true,
             _ => self.is_own(),
         }

@@ -10,6 +10,7 @@ use crate::{
         Caller, Inner, Upstream,
         affinity::{Affinity, Lease},
         fault::Fault,
+        polling,
         rounds::{Next, Rounds},
         sink::Sink,
     },
@@ -50,6 +51,8 @@ pub struct Outbound<'a> {
     pub level: Option<&'static str>,
     /// Which arguments headers repeat.
     pub mirrored: &'a [Mirrored],
+    /// Whether the tool needs a task of 2025-11-25 of which its client can hear nothing.
+    pub needs_task: bool,
 }
 
 /// Ends the questions that came with a call when it ends. In a session of one client's own they go on as long as other
@@ -101,7 +104,12 @@ impl Upstream {
                 return Ok(None);
             };
             if !is_stateless {
-                return Ok(Some(answer));
+                let is_task = outbound.needs_task && !answer.is_error;
+                return if is_task {
+                    polling::block(&calling, outbound.request, answer).await
+                } else {
+                    Ok(Some(answer))
+                };
             }
             match rounds.next(&calling, outbound.request, answer).await? {
                 Next::Done(answer) => return Ok(answer),

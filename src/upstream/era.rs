@@ -6,7 +6,10 @@ use crate::{
         stateless::{self, Introduction},
         version::Version,
     },
-    upstream::{fault::Fault, settings::Era},
+    upstream::{
+        fault::Fault,
+        settings::{Era, Introduced},
+    },
     wire::{message::Request, method::Method, raw::Raw},
 };
 use http::{HeaderName, HeaderValue};
@@ -37,6 +40,8 @@ pub(crate) enum Way {
     Discover,
     /// By `initialize`.
     Initialize,
+    /// By `initialize`, and by `server/discover` if that is no use.
+    InitializeFirst,
 }
 
 // === impl Memory ===
@@ -46,6 +51,7 @@ impl Memory {
     pub(crate) fn way(&self, era: Era) -> Way {
         match (era, *self.known()) {
             (Era::Stateless, _) => Way::Discover,
+            (Era::HandshakeFirst, _) => Way::InitializeFirst,
             (Era::Auto, Known::Nothing) => Way::Ask,
             (Era::Handshake, _) | (Era::Auto, Known::Handshake | Known::Mortal) => Way::Initialize,
         }
@@ -82,13 +88,18 @@ impl Memory {
     }
 }
 
-/// A request of our own to an upstream of the stateless era, in which the gateway introduces itself, and its headers.
+/// A request of our own to an upstream of the stateless era, in which the gateway introduces itself or who it stands
+/// for, and its headers.
 pub(crate) fn own_request(
+    introduced: Option<&Introduced>,
     id: u64,
     method: &Method,
     mut params: Map<String, Value>,
 ) -> (Request, Vec<(HeaderName, HeaderValue)>) {
-    let (capabilities, client_info) = (Raw::of(&handshake::offered()), handshake::info());
+    let (capabilities, client_info) = match introduced {
+        Some(introduced) => (introduced.capabilities.clone(), introduced.client_info.clone()),
+        None => (Raw::of(&handshake::offered()), handshake::info()),
+    };
     let who = Introduction { capabilities: &capabilities, client_info: &client_info, level: None };
     let meta = serde_json::from_str(stateless::meta(&who).as_str()).unwrap_or_default();
     params.insert("_meta".into(), meta);

@@ -3,7 +3,9 @@
 
 use crate::{
     protocol::call::Lane,
-    upstream::{audience::Audience, era, fault::Fault, link::Wire, words},
+    upstream::{
+        audience::Audience, era, fault::Fault, link::Wire, settings::Introduced, subscriptions::Topic, words,
+    },
     wire::{
         message::{Answer, Notice},
         method::Method,
@@ -32,6 +34,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_mins(1);
 /// A stream that stood for so long was a good one.
 const GOOD: Duration = Duration::from_secs(30);
+/// The members of a filter that name resources and tasks.
+const RESOURCES: &str = "resourceSubscriptions";
+const TASKS: &str = "taskIds";
 /// JSON-RPC's code for a method that is not there.
 const NO_METHOD: i64 = -32601;
 
@@ -42,6 +47,8 @@ pub(crate) struct Ear {
     pub(crate) lane: Lane,
     pub(crate) ids: Arc<AtomicU64>,
     pub(crate) audience: Audience,
+    /// Who listens, if not the gateway in its own name.
+    pub(crate) introduced: Option<Arc<Introduced>>,
     /// How long an acknowledgement may take.
     pub(crate) patience: Duration,
 }
@@ -49,8 +56,8 @@ pub(crate) struct Ear {
 /// A stream that the upstream acknowledged.
 #[derive(Debug)]
 struct Stream {
-    /// The resources that it agreed to tell about.
-    uris: BTreeSet<Arc<str>>,
+    /// What it agreed to tell about.
+    topics: BTreeSet<Topic>,
     end: AbortOnDropHandle<Result<Answer, Fault>>,
 }
 
@@ -63,7 +70,7 @@ pub(crate) enum Refusal {
     Fault(Fault),
 }
 
-/// The resources that a session is subscribed to: one stream for all of them, which is replaced as a whole.
+/// What a session is subscribed to: one stream for all of it, which is replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Watch {
     ear: Ear,
@@ -72,8 +79,8 @@ pub(crate) struct Watch {
 
 #[derive(Debug)]
 struct Watched {
-    asked: BTreeSet<Arc<str>>,
-    agreed: BTreeSet<Arc<str>>,
+    asked: BTreeSet<Topic>,
+    agreed: BTreeSet<Topic>,
     _keeper: AbortOnDropHandle<()>,
 }
 
@@ -141,7 +148,7 @@ impl Ear {
     async fn open(&self, wanted: &Map<String, Value>) -> Result<Stream, Refusal> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let params = Map::from_iter([("notifications".to_owned(), Value::Object(wanted.clone()))]);
-        let (request, headers) = era::own_request(id, &Method::Listen, params);
+        let (request, headers) = era::own_request(self.introduced.as_deref(), id, &Method::Listen, params);
         let (sender, acknowledged) = oneshot::channel();
         let (wire, lane) = (self.wire.clone(), self.lane);
         let hear = async move { wire.hear(lane, id, request.bytes().clone(), &headers, sender).await };
@@ -149,7 +156,7 @@ impl Ear {
         tokio::select! {
             biased;
             acknowledged = acknowledged => match acknowledged {
-                Ok(notice) => Ok(Stream { uris: agreed(&notice), end }),
+                Ok(notice) => Ok(Stream { topics: agreed(&notice), end }),
                 Err(_) => Err(match end.await.unwrap_or(Err(Fault::Stopping)) {
                     Ok(answer) if answer.is_error => Refusal::Error(answer.payload()),
                     Ok(_) => {
@@ -188,12 +195,16 @@ impl Ear {
     }
 }
 
-/// The resources that an acknowledgement names.
-fn agreed(notice: &Notice) -> BTreeSet<Arc<str>> {
+/// The resources and tasks that an acknowledgement names.
+fn agreed(notice: &Notice) -> BTreeSet<Topic> {
     let Some(params) = notice.params() else { return BTreeSet::new() };
-    let uris = Part::of(&params).member("notifications").and_then(|all| all.member("resourceSubscriptions"));
-    let uris = uris.and_then(Part::items).unwrap_or_default();
-    uris.into_iter().filter_map(Part::string).map(|uri| uri.as_ref().into()).collect()
+    let named = |key: &str| {
+        let all = Part::of(&params).member("notifications").and_then(|all| all.member(key));
+        let all = all.and_then(Part::items).unwrap_or_default();
+        all.into_iter().filter_map(Part::string).map(|text| text.as_ref().into()).collect::<Vec<Arc<str>>>()
+    };
+    let uris = named(RESOURCES).into_iter().map(Topic::Resource);
+    uris.chain(named(TASKS).into_iter().map(Topic::Task)).collect()
 }
 
 // === impl Watch ===
@@ -203,15 +214,15 @@ impl Watch {
         Self { ear, current: Mutex::default() }
     }
 
-    /// Subscribes to the resources that `choose` makes of those that are subscribed to, and to no others; returns those
-    /// that the upstream agreed to.
+    /// Subscribes to what `choose` makes of what is subscribed to, and to nothing else; returns what the upstream agreed
+    /// to.
     ///
     /// The stream that was is dropped only when the new one stands, so that no update is missed; if there is no new one,
     /// everything stays as it was.
     pub(crate) async fn change(
         &self,
-        choose: impl FnOnce(&BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>>,
-    ) -> Result<BTreeSet<Arc<str>>, Refusal> {
+        choose: impl FnOnce(&BTreeSet<Topic>) -> BTreeSet<Topic>,
+    ) -> Result<BTreeSet<Topic>, Refusal> {
         let mut current = self.current.lock().await;
         let wanted = choose(current.as_ref().map_or(&BTreeSet::new(), |current| &current.agreed));
         if wanted.is_empty() {
@@ -221,8 +232,8 @@ impl Watch {
         if let Some(current) = current.as_ref().filter(|current| current.asked == wanted) {
             return Ok(current.agreed.clone());
         }
-        let stream = self.ear.open(&resources(&wanted)).await?;
-        let agreed = stream.uris.clone();
+        let stream = self.ear.open(&filter(&wanted)).await?;
+        let agreed = stream.topics.clone();
         let keep = keep(self.ear.clone(), agreed.clone(), stream);
         let keeper = AbortOnDropHandle::new(tokio::spawn(keep));
         *current = Some(Watched { asked: wanted, agreed: agreed.clone(), _keeper: keeper });
@@ -230,13 +241,20 @@ impl Watch {
     }
 }
 
-fn resources(uris: &BTreeSet<Arc<str>>) -> Map<String, Value> {
-    let uris: Vec<&str> = uris.iter().map(AsRef::as_ref).collect();
-    Map::from_iter([("resourceSubscriptions".to_owned(), json!(uris))])
+fn filter(topics: &BTreeSet<Topic>) -> Map<String, Value> {
+    let (mut uris, mut tasks) = (Vec::new(), Vec::new());
+    for topic in topics {
+        match topic {
+            Topic::Resource(uri) => uris.push(&**uri),
+            Topic::Task(id) => tasks.push(&**id),
+        }
+    }
+    let named = [(RESOURCES, uris), (TASKS, tasks)].into_iter().filter(|(_, all)| !all.is_empty());
+    named.map(|(key, all)| (key.to_owned(), json!(all))).collect()
 }
 
 /// Opens a stream again whenever it ends.
-async fn keep(ear: Ear, uris: BTreeSet<Arc<str>>, stream: Stream) {
+async fn keep(ear: Ear, topics: BTreeSet<Topic>, stream: Stream) {
     let (mut stream, mut waits) = (Some(stream), Waits(AGAIN));
     loop {
         let began = Instant::now();
@@ -247,10 +265,10 @@ async fn keep(ear: Ear, uris: BTreeSet<Arc<str>>, stream: Stream) {
             return;
         }
         waits.wait(began).await;
-        match ear.open(&resources(&uris)).await {
+        match ear.open(&filter(&topics)).await {
             Ok(next) => {
-                // Nobody knows what was not told meanwhile.
-                for uri in &uris {
+                // Nobody knows what was not told meanwhile. Who waits for a task asks for it as well.
+                for uri in topics.iter().filter_map(Topic::uri) {
                     let params = Raw::of(&json!({"uri": uri}));
                     ear.audience.hear(&Notice::new(&Method::ResourcesUpdated, Some(&params)));
                 }

@@ -7,7 +7,7 @@ use crate::{
         fault::Fault,
         hearing::{Ear, Watch},
         http::HttpLink,
-        settings::Transport,
+        settings::{Introduced, Transport},
         sink::Sink,
         sse::SseLink,
         stdio::StdioLink,
@@ -33,6 +33,7 @@ pub(crate) struct Link {
     wire: Wire,
     /// The resources that it is subscribed to, in the stateless era.
     watch: Option<Watch>,
+    introduced: Option<Arc<Introduced>>,
     _listener: Option<AbortOnDropHandle<()>>,
 }
 
@@ -50,7 +51,7 @@ impl Link {
     /// A session of the handshake era; `listener` hears what the upstream says between calls, where that does not come by
     /// itself.
     pub(crate) fn session(welcome: Welcome, wire: Wire, listener: Option<AbortOnDropHandle<()>>) -> Self {
-        Self { welcome: Arc::new(welcome), wire, watch: None, _listener: listener }
+        Self { welcome: Arc::new(welcome), wire, watch: None, introduced: None, _listener: listener }
     }
 
     /// A link of the stateless era; `ear` opens the streams that it listens on.
@@ -58,6 +59,7 @@ impl Link {
         Self {
             welcome: Arc::new(welcome),
             wire: ear.wire.clone(),
+            introduced: ear.introduced.clone(),
             watch: Some(Watch::new(ear)),
             _listener: listener,
         }
@@ -110,7 +112,8 @@ impl Link {
         params: Option<Map<String, Value>>,
     ) -> Result<Answer, Fault> {
         if self.is_stateless() {
-            let (request, headers) = era::own_request(id, method, params.unwrap_or_default());
+            let introduced = self.introduced.as_deref();
+            let (request, headers) = era::own_request(introduced, id, method, params.unwrap_or_default());
             return self.request(lane, id, request.bytes().clone(), None, &headers).await;
         }
         let params = params.map(|params| Raw::of(&params));

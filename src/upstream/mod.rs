@@ -39,7 +39,7 @@ mod words;
 
 use crate::{
     catalog::{listing::Listing, name::Alias, settings::NameRules},
-    protocol::{call::Lane, handshake::Welcome},
+    protocol::{call::Lane, extensions, handshake::Welcome},
     upstream::{
         affinity::{Affinity, Sessions},
         audience::{Audience, Elicitations},
@@ -284,6 +284,11 @@ impl Offer {
     /// Whether the upstream declares this capability.
     pub fn has(&self, capability: &str) -> bool {
         self.welcome.capabilities.contains_key(capability)
+    }
+
+    /// Whether the upstream has this extension.
+    pub fn extends(&self, name: &str) -> bool {
+        extensions::of(&self.welcome.capabilities, name).is_some()
     }
 
     /// Whether it is spoken to in the stateless era.

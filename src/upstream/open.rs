@@ -186,9 +186,16 @@ impl Opening<'_> {
 
     async fn open_http(&self, url: &Url, headers: HeaderMap, way: Way) -> Result<Link, Fault> {
         let initialize = || Box::pin(self.initialize_http(url, headers.clone()));
-        if way == Way::Initialize {
-            return self.initialized(initialize()).await;
-        }
+        let way = match way {
+            Way::Initialize => return self.initialized(initialize()).await,
+            Way::InitializeFirst => match self.initialized(initialize()).await {
+                Err(fault) if speaks_otherwise(&fault) || matches!(fault, Fault::Handshake(_)) => {
+                    Way::Discover
+                }
+                initialized => return initialized,
+            },
+            way => way,
+        };
         let (net, limit) = (self.net.clone(), self.settings.max_message);
         let link = Arc::new(HttpLink::stateless(net, url.clone(), headers.clone(), limit, self.desk()));
         match self.ask(way, Box::pin(self.discover_http(&link)), initialize()).await {
@@ -243,7 +250,7 @@ impl Opening<'_> {
     async fn open_stdio(&self, command: &Command) -> Result<Link, Fault> {
         let way = self.memory.way(self.settings.era);
         let link = Arc::new(self.start(command)?);
-        if way == Way::Initialize {
+        if matches!(way, Way::Initialize | Way::InitializeFirst) {
             return self.initialized(self.initialize_stdio(&link)).await;
         }
         match self.ask(way, self.discover_stdio(&link), self.initialize_stdio(&link)).await {
@@ -288,7 +295,8 @@ impl Opening<'_> {
     /// A link of the stateless era, which hears of changes from the start.
     async fn stateless(&self, welcome: Welcome, wire: Wire) -> Link {
         let (lane, audience, ids) = (self.lane, self.audience.clone(), self.ids.clone());
-        let ear = Ear { wire, lane, ids, audience, patience: self.settings.timeouts.connect };
+        let (introduced, patience) = (self.settings.introduced.clone(), self.settings.timeouts.connect);
+        let ear = Ear { wire, lane, ids, audience, introduced, patience };
         if self.purpose == Purpose::Look {
             return Link::stateless(welcome, ear, None);
         }
@@ -301,7 +309,8 @@ impl Opening<'_> {
 
     fn discover(&self) -> (u64, Request, Vec<(HeaderName, HeaderValue)>) {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let (request, headers) = era::own_request(id, &Method::Discover, Map::new());
+        let (request, headers) =
+            era::own_request(self.settings.introduced.as_deref(), id, &Method::Discover, Map::new());
         (id, request, headers)
     }
 

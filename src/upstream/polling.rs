@@ -1,11 +1,15 @@
 //! Waits for a task of an upstream (SEP-2663) inside the call that made it, for a client that cannot.
 
 use crate::{
-    protocol::{call::Event, input, shape},
+    protocol::{
+        call::Event,
+        input::{self, Question},
+        shape,
+    },
     upstream::{
         call::{Calling, Outbound},
         fault::Fault,
-        rounds::{Asked, Rounds, ask},
+        rounds::{Asked, Rounds, address},
     },
     wire::{
         error::Failure,
@@ -15,8 +19,8 @@ use crate::{
         raw::Raw,
     },
 };
-use std::{collections::HashSet, time::Duration};
-use tokio::time::{sleep, sleep_until};
+use std::{borrow::Cow, collections::HashSet, time::Duration};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a task is asked for where its upstream does not say.
 const POLL: Duration = Duration::from_secs(1);
@@ -24,6 +28,8 @@ const POLL: Duration = Duration::from_secs(1);
 const POLL_LEAST: Duration = Duration::from_millis(50);
 /// The longest.
 const POLL_MOST: Duration = Duration::from_secs(30);
+/// How often in a row a question for a task may fail.
+const MOST_FAILURES: u32 = 3;
 
 /// The answer that the task of an answer comes to; `None` if the client took the call back.
 pub(in crate::upstream) async fn wait(
@@ -35,6 +41,7 @@ pub(in crate::upstream) async fn wait(
     let id = Part::of(&task).member("taskId").filter(|id| id.text().starts_with('"')).map(Part::copy);
     let id = id.ok_or_else(|| Fault::NotMcp("a task without a `taskId`".into()))?;
     let (mut said, mut steps, mut asked) = (None::<String>, 0_u64, HashSet::<String>::new());
+    let (mut rounds, mut failures) = (Rounds::default(), 0_u32);
     loop {
         let interval = Part::of(&task).member("pollIntervalMs").and_then(|wait| wait.text().parse().ok());
         let interval = interval.map_or(POLL, Duration::from_millis).clamp(POLL_LEAST, POLL_MOST);
@@ -49,10 +56,24 @@ pub(in crate::upstream) async fn wait(
                 return Err(calling.overdue());
             }
         }
-        let Some(answer) = send(calling, &Method::TasksGet, &named(&id)).await? else {
-            cancel(calling, &id).await;
-            return Ok(None);
+        let answer = match send(calling, &Method::TasksGet, &named(&id)).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => {
+                cancel(calling, &id).await;
+                return Ok(None);
+            }
+            // The task does not end with a connection; whether its upstream is still there, the next question tells.
+            Err(fault) if failures + 1 < MOST_FAILURES && Instant::now() < calling.deadline => {
+                tracing::debug!(alias = %calling.inner.alias, %fault, "an upstream was not asked for a task");
+                failures += 1;
+                continue;
+            }
+            Err(fault) => {
+                cancel(calling, &id).await;
+                return Err(fault);
+            }
         };
+        failures = 0;
         if answer.is_error {
             return Ok(Some(answer.with_id(&request.id())));
         }
@@ -61,9 +82,8 @@ pub(in crate::upstream) async fn wait(
         let status = whole.member("status").and_then(Part::string).unwrap_or_default();
         match (&*status, whole.member("result"), whole.member("error")) {
             ("completed", Some(result), _) => {
-                let answer = Answer::result(&request.id(), &result.copy());
-                let edits = shape::plain(&answer.payload());
-                return Ok(Some(answer.rewrite(&edits)));
+                rounds.complete(calling).await;
+                return Ok(Some(Answer::result(&request.id(), &plain(&result.copy()))));
             }
             ("failed", _, Some(error)) => return Ok(Some(Answer::error(&request.id(), &error.copy()))),
             ("cancelled", _, _) => {
@@ -78,33 +98,17 @@ pub(in crate::upstream) async fn wait(
                 })?;
                 // Keys are unique over the lifetime of a task: what was answered is only not looked at yet.
                 required.requests.retain(|(key, ..)| asked.insert(key.clone()));
-                if !required.requests.is_empty() {
-                    match ask(calling, required.requests, &mut Vec::new()).await? {
-                        Asked::Answered(responses) => {
-                            let params = Raw::spliced(
-                                format!(r#"{{"taskId":{id},"inputResponses":{responses}}}"#).into(),
-                            );
-                            send(calling, &Method::TasksUpdate, &params).await?;
-                        }
-                        Asked::Refused(failure) => {
-                            cancel(calling, &id).await;
-                            return Ok(Some(Answer::error(&request.id(), &failure.object())));
-                        }
-                        Asked::Address(text) => {
-                            cancel(calling, &id).await;
-                            let failure = Failure::invalid_request("address", text);
-                            return Ok(Some(Answer::error(&request.id(), &failure.object())));
-                        }
-                        Asked::Cancelled => {
-                            cancel(calling, &id).await;
-                            return Ok(None);
-                        }
-                    }
+                if !required.requests.is_empty()
+                    && let Some(end) =
+                        answer_questions(calling, request, &id, &mut rounds, required.requests).await
+                {
+                    cancel(calling, &id).await;
+                    return end;
                 }
             }
             _ => {}
         }
-        let message = whole.member("statusMessage").and_then(Part::string).map(|text| text.into_owned());
+        let message = whole.member("statusMessage").and_then(Part::string).map(Cow::into_owned);
         if let (Some(message), Some(token)) =
             (message.filter(|new| said.as_ref() != Some(new)), &calling.sink.token)
         {
@@ -114,14 +118,81 @@ pub(in crate::upstream) async fn wait(
             let notice = Notice::new(&Method::Progress, Some(&Raw::spliced(params.into())));
             // A client that reads slowly misses a step, not the result.
             let _ = calling.sink.notices.try_send(Event::Notice(notice.bytes().clone()));
-            said = Part::of(&message).string().map(|text| text.into_owned());
+            said = Part::of(&message).string().map(Cow::into_owned);
         }
     }
 }
 
+/// Puts the questions of a task to the client, and gives the answers to the task; what ends the call in place of that.
+async fn answer_questions(
+    calling: &Calling<'_>,
+    request: &Request,
+    id: &Raw,
+    rounds: &mut Rounds,
+    questions: Vec<Question>,
+) -> Option<Result<Option<Answer>, Fault>> {
+    // What was answered last led to more questions, so that those addresses were dealt with.
+    rounds.complete(calling).await;
+    match rounds.ask(calling, questions).await {
+        Ok(Asked::Answered(responses)) => {
+            let params = Raw::spliced(format!(r#"{{"taskId":{id},"inputResponses":{responses}}}"#).into());
+            match send(calling, &Method::TasksUpdate, &params).await {
+                Ok(Some(answer)) if answer.is_error => Some(Ok(Some(answer.with_id(&request.id())))),
+                Ok(Some(_)) => None,
+                other => Some(other),
+            }
+        }
+        Ok(Asked::Refused(failure)) => Some(Ok(Some(Answer::error(&request.id(), &failure.object())))),
+        Ok(Asked::Address(text)) => Some(Ok(Some(address(request, &text)))),
+        Ok(Asked::Cancelled) => Some(Ok(None)),
+        Err(fault) => Some(Err(fault)),
+    }
+}
+
+/// The result that an upstream of the handshake era has for a task (2025-11-25, experimental) that was asked for in the
+/// name of a client which cannot wait for one; `None` if the client took the call back.
+pub(in crate::upstream) async fn block(
+    calling: &Calling<'_>,
+    request: &Request,
+    created: Answer,
+) -> Result<Option<Answer>, Fault> {
+    let payload = created.payload();
+    // It may as well have answered at once.
+    let Some(task) = Part::of(&payload).member("task").filter(|task| task.is_object()) else {
+        return Ok(Some(created));
+    };
+    let id = task.member("taskId").filter(|id| id.text().starts_with('"')).map(Part::copy);
+    let id = id.ok_or_else(|| Fault::NotMcp("a task without a `taskId`".into()))?;
+    let waiting = Calling { sink: calling.sink.again(), ..*calling };
+    match send(&waiting, &Method::TasksResult, &named(&id)).await {
+        Ok(Some(answer)) => {
+            let answer = answer.with_id(&request.id());
+            let edits = if answer.is_error { Vec::new() } else { shape::without_task(&answer.payload()) };
+            Ok(Some(answer.rewrite(&edits)))
+        }
+        given_up => {
+            cancel(calling, &id).await;
+            given_up
+        }
+    }
+}
+
+/// The result that stands in a task, as the other era has it; it need not say what it is.
+fn plain(result: &Raw) -> Raw {
+    let result = result.edited(&shape::complete(&Method::ToolsCall, result, None));
+    result.edited(&shape::plain(&result))
+}
+
 async fn send(calling: &Calling<'_>, method: &Method, params: &Raw) -> Result<Option<Answer>, Fault> {
     let request = Request::new(&Raw::of(&0), method, Some(params));
-    let outbound = Outbound { request: &request, edits: &[], token: None, level: None, mirrored: &[] };
+    let outbound = Outbound {
+        request: &request,
+        edits: &[],
+        token: None,
+        level: None,
+        mirrored: &[],
+        needs_task: false,
+    };
     let sent = calling.send(&outbound, &Rounds::default()).await?;
     Ok(sent.map(|(answer, _)| answer))
 }
@@ -129,12 +200,8 @@ async fn send(calling: &Calling<'_>, method: &Method, params: &Raw) -> Result<Op
 /// Tells the upstream that nobody waits for the task any more.
 async fn cancel(calling: &Calling<'_>, id: &Raw) {
     let nobody = tokio_util::sync::CancellationToken::new();
-    let calling = Calling {
-        sink: calling.sink.clone(),
-        cancel: &nobody,
-        deadline: tokio::time::Instant::now() + POLL,
-        ..*calling
-    };
+    let calling =
+        Calling { sink: calling.sink.clone(), cancel: &nobody, deadline: Instant::now() + POLL, ..*calling };
     if let Err(fault) = send(&calling, &Method::TasksCancel, &named(id)).await {
         tracing::debug!(alias = %calling.inner.alias, %fault, "an upstream was not told that nobody waits for its task");
     }

@@ -5,6 +5,7 @@ use crate::{
     protocol::{
         ask::{Ask, Refusal},
         call::Event,
+        extensions::{self, TASKS},
         handshake::Offers,
         input::{self, InputRequired, Question},
         shape::{self, Kind},
@@ -70,8 +71,6 @@ pub(in crate::upstream) enum Asked {
     Cancelled,
 }
 
-/// The tasks extension (SEP-2663).
-pub(in crate::upstream) const TASKS: &str = "io.modelcontextprotocol/tasks";
 /// How often one call is sent again with answers.
 const MOST_ROUNDS: u32 = 32;
 /// The most questions at once.
@@ -95,12 +94,19 @@ impl Rounds {
         caller: &Caller,
     ) -> Bytes {
         match (caller.inbox.is_stateless(), link.is_stateless()) {
-            (true, false) => {
-                let params = outbound.request.params();
-                outbound.body(id, &params.as_ref().map(stateless::strip).unwrap_or_default())
+            (is_stateless, false) => {
+                let Some(params) = outbound.request.params() else { return outbound.body(id, &[]) };
+                let is_call = outbound.request.method == Method::ToolsCall;
+                // Whoever asks for a task so is of another era, or cannot read the answer.
+                let foreign: &[&str] = if is_call { &["task"] } else { &[] };
+                let mut edits = if is_stateless { stateless::strip(&params, foreign) } else { Vec::new() };
+                if outbound.needs_task && extensions::makes_tasks(&link.welcome.capabilities) {
+                    edits.extend(Part::of(&params).insertion(br#""task":{}"#));
+                }
+                outbound.body(id, &edits)
             }
             (false, true) => self.equipped(outbound, id, link, caller),
-            _ => outbound.body(id, &[]),
+            (true, true) => outbound.body(id, &[]),
         }
     }
 
@@ -110,11 +116,7 @@ impl Rounds {
             caller.inbox.hello().map_or((nothing.clone(), nothing), |(hello, _)| {
                 (hello.capabilities.clone(), hello.client_info.clone())
             });
-        let has_tasks = link
-            .welcome
-            .capabilities
-            .get("extensions")
-            .is_some_and(|extensions| extensions.get(TASKS).is_some());
+        let has_tasks = extensions::of(&link.welcome.capabilities, TASKS).is_some();
         let capabilities = if has_tasks { with_tasks(&capabilities) } else { capabilities };
         let has_logging = link.welcome.capabilities.contains_key("logging");
         let level = has_logging.then(|| caller.inbox.level().unwrap_or(LEVEL));
@@ -139,7 +141,7 @@ impl Rounds {
     ) -> Result<Next, Fault> {
         let payload = answer.payload();
         if answer.is_error {
-            return Ok(Next::Done(Some(self.error(calling, request, answer))));
+            return Ok(Next::Done(Some(Self::error(calling, request, answer))));
         }
         if calling.caller.inbox.is_stateless() {
             return Ok(Next::Done(Some(answer)));
@@ -157,6 +159,15 @@ impl Rounds {
             }
             Kind::Other => Err(Fault::NotMcp("a result of a type that is not known here".into())),
         }
+    }
+
+    /// Puts questions to the client of a call; addresses that it opens are remembered.
+    pub(in crate::upstream) async fn ask(
+        &mut self,
+        calling: &Calling<'_>,
+        requests: Vec<Question>,
+    ) -> Result<Asked, Fault> {
+        ask(calling, requests, &mut self.urls).await
     }
 
     async fn answer(
@@ -195,7 +206,7 @@ impl Rounds {
     }
 
     /// Tells the client that what it opened in a browser is done, as its era wants to hear it.
-    async fn complete(&mut self, calling: &Calling<'_>) {
+    pub(in crate::upstream) async fn complete(&mut self, calling: &Calling<'_>) {
         for id in std::mem::take(&mut self.urls) {
             let params = Raw::of(&json!({"elicitationId": id}));
             let notice = Notice::new(&Method::ElicitComplete, Some(&params));
@@ -205,7 +216,7 @@ impl Rounds {
     }
 
     /// An error in the words of the handshake era, which all fronts understand.
-    fn error(&self, calling: &Calling<'_>, request: &Request, answer: Answer) -> Answer {
+    fn error(calling: &Calling<'_>, request: &Request, answer: Answer) -> Answer {
         let payload = answer.payload();
         if let Some(edit) = shape::not_found_plain(&request.method, &payload) {
             return answer.rewrite(&[edit]);
@@ -224,11 +235,7 @@ impl Rounds {
 }
 
 /// Puts questions to the client of a call, all at once, and waits for all answers.
-pub(in crate::upstream) async fn ask(
-    calling: &Calling<'_>,
-    requests: Vec<Question>,
-    urls: &mut Vec<String>,
-) -> Result<Asked, Fault> {
+async fn ask(calling: &Calling<'_>, requests: Vec<Question>, urls: &mut Vec<String>) -> Result<Asked, Fault> {
     if requests.len() > MOST_QUESTIONS {
         return Err(Fault::NotMcp(format!("it asks more than {MOST_QUESTIONS} questions at once")));
     }
@@ -299,7 +306,7 @@ async fn put(calling: &Calling<'_>, question: &Request, withdrawn: &Cancellation
 }
 
 /// The result of a call for which an address would have to be opened.
-fn address(request: &Request, text: &str) -> Answer {
+pub(in crate::upstream) fn address(request: &Request, text: &str) -> Answer {
     let id = request.id();
     if request.method != Method::ToolsCall {
         let failure =

@@ -1,10 +1,12 @@
 //! How one upstream is reached: what an alias file says, checked.
 
+use crate::wire::raw::Raw;
 use http::HeaderMap;
 use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use url::Url;
@@ -18,6 +20,8 @@ pub struct Settings {
     pub transport: Transport,
     /// The era of the protocol to speak.
     pub era: Era,
+    /// Who makes the requests that nobody called for, if not the gateway in its own name.
+    pub introduced: Option<Arc<Introduced>>,
     /// Headers sent with every request to this upstream; values are marked sensitive.
     pub headers: HeaderMap,
     /// What this gateway shows the upstream to be let in.
@@ -84,6 +88,17 @@ pub enum Era {
     Handshake,
     /// From 2026-07-28 on: each request stands for itself.
     Stateless,
+    /// Of those that speak both, until 2025-11-25.
+    HandshakeFirst,
+}
+
+/// Who makes the requests that nobody called for, in the stateless era.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduced {
+    /// What may be asked, as in `clientCapabilities`.
+    pub capabilities: Raw,
+    /// Who asks, as in `clientInfo`.
+    pub client_info: Raw,
 }
 
 /// Which upstream session serves which caller.
@@ -188,6 +203,7 @@ impl Settings {
             target,
             transport,
             era: Era::Auto,
+            introduced: None,
             headers: HeaderMap::new(),
             credential: Credential::None,
             session: SessionMode::Auto,

@@ -37,6 +37,19 @@ pub(crate) struct Sink {
 // === impl Sink ===
 
 impl Sink {
+    /// The same for another request of the same call: its questions end with it and not before.
+    pub(crate) fn again(&self) -> Arc<Self> {
+        Arc::new(Self {
+            alias: self.alias.clone(),
+            token: self.token.clone(),
+            inbox: self.inbox.clone(),
+            notices: self.notices.clone(),
+            over: CancellationToken::new(),
+            has_asked: AtomicBool::new(false),
+            ..*self
+        })
+    }
+
     /// Passes a notice on; it waits for a client that reads slowly, within the call's deadline.
     pub(crate) async fn pass(&self, notice: &Notice) {
         if let Some(bytes) = self.for_client(notice) {

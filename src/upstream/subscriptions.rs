@@ -1,4 +1,4 @@
-//! Who subscribed to which resource, by upstream session: an upstream session that is opened anew is subscribed anew.
+//! Who is told of which resource or task, by upstream session: an upstream session that is opened anew is subscribed anew.
 
 use crate::{
     protocol::links::covers,
@@ -10,13 +10,22 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Who subscribed to which resource of one upstream.
+/// Who is told of what of one upstream.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions(Mutex<HashMap<Affinity, Uris>>);
+pub(crate) struct Subscriptions(Mutex<HashMap<Affinity, Topics>>);
 
-type Uris = BTreeMap<Arc<str>, Subscribers>;
+type Topics = BTreeMap<Topic, Subscribers>;
 
-/// Who subscribed to one resource.
+/// What an upstream tells of, to those who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Topic {
+    /// A resource, by its URI.
+    Resource(Arc<str>),
+    /// A task of the stateless era, by its id.
+    Task(Arc<str>),
+}
+
+/// Who subscribed to one topic.
 #[derive(Debug, Default)]
 struct Subscribers {
     callers: HashMap<u64, Caller>,
@@ -35,70 +44,72 @@ impl Subscriptions {
     pub(crate) fn add(
         &self,
         affinity: Affinity,
-        uri: &str,
+        topic: &Topic,
         caller: &Caller,
         most: usize,
     ) -> Result<bool, TooMany> {
         let mut all = self.all();
-        let uris = all.entry(affinity).or_default();
+        let topics = all.entry(affinity).or_default();
         let is_new =
-            uris.get(uri).is_none_or(|subscribers| !subscribers.callers.contains_key(&caller.subscriber));
+            topics.get(topic).is_none_or(|subscribers| !subscribers.callers.contains_key(&caller.subscriber));
         let own = || {
-            uris.values().filter(|subscribers| subscribers.callers.contains_key(&caller.subscriber)).count()
+            topics.values().filter(|subscribers| subscribers.callers.contains_key(&caller.subscriber)).count()
         };
         // Counting is for sessions that many share; an own one knows by its size.
-        let count = if matches!(affinity, Affinity::Session(_)) { uris.len() } else { own() };
+        let count = if matches!(affinity, Affinity::Session(_)) { topics.len() } else { own() };
         if is_new && count >= most {
             return Err(TooMany);
         }
-        let subscribers = uris.entry(uri.into()).or_default();
+        let subscribers = topics.entry(topic.clone()).or_default();
         subscribers.callers.insert(caller.subscriber, caller.clone());
         Ok(!subscribers.is_agreed)
     }
 
     /// The upstream agreed to a subscription.
-    pub(crate) fn agree(&self, affinity: Affinity, uri: &str) {
-        if let Some(subscribers) = self.all().get_mut(&affinity).and_then(|uris| uris.get_mut(uri)) {
+    pub(crate) fn agree(&self, affinity: Affinity, topic: &Topic) {
+        if let Some(subscribers) = self.all().get_mut(&affinity).and_then(|topics| topics.get_mut(topic)) {
             subscribers.is_agreed = true;
         }
     }
 
     /// Ends a subscription; tells whether it was the last of its upstream session.
-    pub(crate) fn remove(&self, affinity: Affinity, uri: &str, subscriber: u64) -> bool {
+    pub(crate) fn remove(&self, affinity: Affinity, topic: &Topic, subscriber: u64) -> bool {
         let mut all = self.all();
-        let Some(uris) = all.get_mut(&affinity) else { return true };
-        let Some(subscribers) = uris.get_mut(uri) else { return true };
+        let Some(topics) = all.get_mut(&affinity) else { return true };
+        let Some(subscribers) = topics.get_mut(topic) else { return true };
         subscribers.callers.remove(&subscriber);
         let is_last = subscribers.callers.is_empty();
         if is_last {
-            uris.remove(uri);
+            topics.remove(topic);
         }
-        if uris.is_empty() {
+        if topics.is_empty() {
             all.remove(&affinity);
         }
         is_last
     }
 
     /// Ends all subscriptions of a subscriber; returns those that nobody else has, by upstream session.
-    pub(crate) fn release(&self, subscriber: u64) -> Vec<(Affinity, Arc<str>)> {
+    pub(crate) fn release(&self, subscriber: u64) -> Vec<(Affinity, Topic)> {
         let mut last = Vec::new();
-        self.all().retain(|affinity, uris| {
-            uris.retain(|uri, Subscribers { callers, .. }| {
+        self.all().retain(|affinity, topics| {
+            topics.retain(|topic, Subscribers { callers, .. }| {
                 if callers.remove(&subscriber).is_some() && callers.is_empty() {
-                    last.push((*affinity, uri.clone()));
+                    last.push((*affinity, topic.clone()));
                 }
                 !callers.is_empty()
             });
-            !uris.is_empty()
+            !topics.is_empty()
         });
         last
     }
 
-    /// What an upstream session is subscribed to; what was not agreed to yet is being asked for by somebody else.
+    /// The resources that an upstream session is subscribed to; what was not agreed to yet is being asked for by somebody
+    /// else.
     pub(crate) fn of(&self, affinity: Affinity) -> Vec<Arc<str>> {
         let all = self.all();
-        let Some(uris) = all.get(&affinity) else { return Vec::new() };
-        uris.iter().filter(|(_, subscribers)| subscribers.is_agreed).map(|(uri, _)| uri.clone()).collect()
+        let Some(topics) = all.get(&affinity) else { return Vec::new() };
+        let agreed = topics.iter().filter(|(_, subscribers)| subscribers.is_agreed);
+        agreed.filter_map(|(topic, _)| topic.uri().cloned()).collect()
     }
 
     /// What one stream for an upstream session is to tell of: what was agreed to, what is told of `now` if anybody still
@@ -106,15 +117,15 @@ impl Subscriptions {
     pub(crate) fn to_watch(
         &self,
         affinity: Affinity,
-        now: &BTreeSet<Arc<str>>,
-        new: Option<&str>,
-    ) -> BTreeSet<Arc<str>> {
+        now: &BTreeSet<Topic>,
+        new: Option<&Topic>,
+    ) -> BTreeSet<Topic> {
         let all = self.all();
-        let Some(uris) = all.get(&affinity) else { return BTreeSet::new() };
-        let wanted = uris.iter().filter(|(uri, subscribers)| {
-            subscribers.is_agreed || now.contains(*uri) || new.is_some_and(|new| new == &***uri)
+        let Some(topics) = all.get(&affinity) else { return BTreeSet::new() };
+        let wanted = topics.iter().filter(|(topic, subscribers)| {
+            subscribers.is_agreed || now.contains(*topic) || new == Some(*topic)
         });
-        wanted.map(|(uri, _)| uri.clone()).collect()
+        wanted.map(|(topic, _)| topic.clone()).collect()
     }
 
     /// Whether an upstream session is subscribed to anything.
@@ -124,9 +135,24 @@ impl Subscriptions {
 
     /// One caller of each upstream session that is subscribed to anything.
     pub(crate) fn callers(&self) -> Vec<(Affinity, Caller)> {
-        let caller =
-            |uris: &Uris| uris.values().find_map(|subscribers| subscribers.callers.values().next().cloned());
-        self.all().iter().filter_map(|(affinity, uris)| Some((*affinity, caller(uris)?))).collect()
+        let caller = |topics: &Topics| {
+            topics.values().find_map(|subscribers| subscribers.callers.values().next().cloned())
+        };
+        self.all().iter().filter_map(|(affinity, topics)| Some((*affinity, caller(topics)?))).collect()
+    }
+
+    /// Callers may be served by other sessions from now on: what they are subscribed to goes with them.
+    pub(crate) fn rehome(&self, home: impl Fn(&Caller) -> Affinity) {
+        let mut all = self.all();
+        let mut moved: HashMap<Affinity, Topics> = HashMap::new();
+        for (uri, subscribers) in std::mem::take(&mut *all).into_values().flatten() {
+            for (session, caller) in subscribers.callers {
+                let there = moved.entry(home(&caller)).or_default().entry(uri.clone()).or_default();
+                there.callers.insert(session, caller);
+                there.is_agreed |= subscribers.is_agreed;
+            }
+        }
+        *all = moved;
     }
 
     /// Tells all subscribers of an upstream session; a notice may name a part of what they subscribed to
@@ -134,9 +160,22 @@ impl Subscriptions {
     pub(crate) fn updated(&self, affinity: Affinity, alias: &str, notice: &Notice) {
         let Some(params) = notice.params() else { return };
         let Ok((uri, _)) = params::text(&params, "uri") else { return };
+        self.tell(affinity, alias, notice, |topic| {
+            topic.uri().is_some_and(|subscribed| covers(subscribed, &uri))
+        });
+    }
+
+    /// Tells who listens to a task.
+    pub(crate) fn task(&self, affinity: Affinity, alias: &str, notice: &Notice) {
+        let Some(params) = notice.params() else { return };
+        let Ok((id, _)) = params::text(&params, "taskId") else { return };
+        self.tell(affinity, alias, notice, |topic| matches!(topic, Topic::Task(known) if **known == *id));
+    }
+
+    fn tell(&self, affinity: Affinity, alias: &str, notice: &Notice, is_meant: impl Fn(&Topic) -> bool) {
         let mut told: HashMap<u64, Caller> = HashMap::new();
-        if let Some(uris) = self.all().get(&affinity) {
-            for (_, subscribers) in uris.iter().filter(|(subscribed, _)| covers(subscribed, &uri)) {
+        if let Some(topics) = self.all().get(&affinity) {
+            for (_, subscribers) in topics.iter().filter(|(topic, _)| is_meant(topic)) {
                 told.extend(subscribers.callers.values().map(|caller| (caller.session, caller.clone())));
             }
         }
@@ -150,8 +189,20 @@ impl Subscriptions {
         self.all().values().map(BTreeMap::len).sum()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Affinity, Uris>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Affinity, Topics>> {
         // No code that holds the lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Topic ===
+
+impl Topic {
+    /// The resource, if it is one.
+    pub(crate) fn uri(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Resource(uri) => Some(uri),
+            Self::Task(_) => None,
+        }
     }
 }

@@ -96,7 +96,11 @@ impl Supervisor {
         let inner = self.inner.clone();
         let audience = inner.audience(Affinity::Shared, None);
         let link = Arc::new(inner.open(LANE, &audience, None, Purpose::Keep).await?);
+        let was_stateless = inner.is_stateless();
         inner.offer.store(Some(Arc::new(Offer::of(&link))));
+        if was_stateless != link.is_stateless() {
+            inner.subscriptions.rehome(|caller| inner.affinity(caller));
+        }
         self.list(&link).await?;
         if inner.is_shared(link.has_session()) {
             inner.sessions.share(link.clone());
@@ -200,8 +204,11 @@ impl Supervisor {
             }
         };
         drop(listening);
-        // A farewell to a dead upstream must not hold up the next attempt.
-        inner.net.farewells().spawn(async move { link.close(LANE).await });
+        // What is kept for a name there is not this link's alone.
+        if matches!(end, End::Stopped) || !link.is_stateless() {
+            // A farewell to a dead upstream must not hold up the next attempt.
+            inner.net.farewells().spawn(async move { link.close(LANE).await });
+        }
         end
     }
 

@@ -6,7 +6,9 @@ use crate::{
         call::{Event, Lane},
         level,
     },
-    upstream::{Caller, Inner, NOTICE, Outbound, Upstream, affinity::Affinity, fault::Fault},
+    upstream::{
+        Caller, Inner, NOTICE, Outbound, Upstream, affinity::Affinity, fault::Fault, subscriptions::Topic,
+    },
     wire::{error::Failure, message::Answer, method::Method, raw::Raw},
 };
 use bytes::Bytes;
@@ -37,11 +39,12 @@ impl Upstream {
     ) -> Result<Option<Answer>, Fault> {
         let inner = &*self.0;
         let (affinity, request) = (inner.affinity(caller), outbound.request);
+        let topic = &Topic::Resource(uri.into());
         let is_wanted = request.method == Method::Subscribe;
         let id = request.id();
         let done = || Ok(Some(Answer::result(&id, &Raw::of(&json!({})))));
         if !is_wanted {
-            if !inner.subscriptions.remove(affinity, uri, caller.subscriber) {
+            if !inner.subscriptions.remove(affinity, topic, caller.subscriber) {
                 return done();
             }
             if inner.is_stateless() {
@@ -50,7 +53,7 @@ impl Upstream {
             }
             return self.call(lane, caller, outbound, notices, cancel).await;
         }
-        let Ok(is_needed) = inner.subscriptions.add(affinity, uri, caller, most) else {
+        let Ok(is_needed) = inner.subscriptions.add(affinity, topic, caller, most) else {
             let failure = Failure::exhausted(
                 "too_many_subscriptions",
                 format!(
@@ -64,16 +67,39 @@ impl Upstream {
             return done();
         }
         let answer = if inner.is_stateless() {
-            inner.watch(lane, caller, affinity, uri, &id, cancel).await
+            inner.watch(lane, caller, affinity, topic, &id, cancel).await
         } else {
             self.call(lane, caller, outbound, notices, cancel).await
         };
         if matches!(&answer, Ok(Some(answer)) if !answer.is_error) {
-            inner.subscriptions.agree(affinity, uri);
+            inner.subscriptions.agree(affinity, topic);
         } else {
-            inner.subscriptions.remove(affinity, uri, caller.subscriber);
+            inner.subscriptions.remove(affinity, topic, caller.subscriber);
         }
         answer
+    }
+
+    /// Has a client told of a task, by the id that it has here; `false` if the upstream does not tell. `most` bounds
+    /// what one client is told of.
+    pub async fn follow(&self, lane: Lane, caller: &Caller, id: &str, most: usize) -> bool {
+        let inner = &*self.0;
+        if !inner.is_stateless() {
+            return false;
+        }
+        let (affinity, topic) = (inner.affinity(caller), &Topic::Task(id.into()));
+        let Ok(is_needed) = inner.subscriptions.add(affinity, topic, caller, most) else { return false };
+        if !is_needed {
+            return true;
+        }
+        let nobody = CancellationToken::new();
+        let answer = inner.watch(lane, caller, affinity, topic, &Raw::of(&0), &nobody).await;
+        let is_agreed = matches!(&answer, Ok(Some(answer)) if !answer.is_error);
+        if is_agreed {
+            inner.subscriptions.agree(affinity, topic);
+        } else {
+            inner.subscriptions.remove(affinity, topic, caller.subscriber);
+        }
+        is_agreed
     }
 
     /// Tells the upstream's session with this client something, if one is open; nobody waits for the outcome.
@@ -130,7 +156,7 @@ impl Upstream {
         self.unsubscribe(last, lane);
     }
 
-    fn unsubscribe(&self, last: Vec<(Affinity, Arc<str>)>, lane: Lane) {
+    fn unsubscribe(&self, last: Vec<(Affinity, Topic)>, lane: Lane) {
         if last.is_empty() {
             return;
         }
@@ -143,7 +169,8 @@ impl Upstream {
                 }
                 return;
             }
-            for (affinity, uri) in last {
+            for (affinity, topic) in last {
+                let Some(uri) = topic.uri() else { continue };
                 let Some(lease) = inner.sessions.lease_open(affinity, lane) else { continue };
                 if let Some(link) = lease.opened() {
                     inner.say(lane, link, &Method::Unsubscribe, &Raw::of(&json!({"uri": uri}))).await;

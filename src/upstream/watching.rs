@@ -1,9 +1,12 @@
-//! Resource subscriptions with an upstream of the stateless era, which keeps none: all of a session's are those of one
-//! stream.
+//! Subscriptions to resources and tasks of an upstream of the stateless era, which keeps none: all of a session's are those
+//! of one stream.
 
 use crate::{
     protocol::call::Lane,
-    upstream::{Caller, Inner, affinity::Affinity, fault::Fault, hearing::Refusal, link::Link, words},
+    upstream::{
+        Caller, Inner, affinity::Affinity, fault::Fault, hearing::Refusal, link::Link, subscriptions::Topic,
+        words,
+    },
     wire::{error::Failure, message::Answer, raw::Raw},
 };
 use serde_json::json;
@@ -13,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 // === impl Inner ===
 
 impl Inner {
-    /// Subscribes the session of a caller to one resource more; the answer is the one to the caller's request. `Ok(None)`
+    /// Subscribes the session of a caller to one resource or task more; the answer is the one to the caller's request. `Ok(None)`
     /// means that the client took the request back.
     pub(in crate::upstream) async fn watch(
         &self,
         lane: Lane,
         caller: &Caller,
         affinity: Affinity,
-        uri: &str,
+        topic: &Topic,
         id: &Raw,
         cancel: &CancellationToken,
     ) -> Result<Option<Answer>, Fault> {
@@ -35,12 +38,12 @@ impl Inner {
                 // It was of the stateless era when it was looked at last.
                 return Err(Fault::SessionGone);
             };
-            let chosen = |now: &_| self.subscriptions.to_watch(affinity, now, Some(uri));
+            let chosen = |now: &_| self.subscriptions.to_watch(affinity, now, Some(topic));
             match watch.change(chosen).await {
-                Ok(agreed) if agreed.contains(uri) => Ok(Answer::result(id, &Raw::of(&json!({})))),
+                Ok(agreed) if agreed.contains(topic) => Ok(Answer::result(id, &Raw::of(&json!({})))),
                 Ok(_) => {
                     let alias = self.alias.as_str();
-                    let message = format!("upstream `{alias}` does not tell when this resource changes");
+                    let message = format!("upstream `{alias}` does not tell when this changes");
                     let failure = Failure::upstream(alias, "not_subscribed", message);
                     Ok(Answer::error(id, &failure.object()))
                 }
