@@ -120,6 +120,11 @@ class Client:
     def session(self) -> Any:
         return self.inner.session if MODERN else self.inner
 
+    @property
+    def is_stateless(self) -> bool:
+        """Whether it speaks the era without sessions (2026-07-28)."""
+        return MODERN and self.inner.protocol_version >= "2026"
+
     async def tools(self) -> list[dict[str, Any]]:
         """Every page of `tools/list`."""
         found: list[dict[str, Any]] = []
@@ -140,7 +145,7 @@ class Client:
 
     async def ping(self) -> None:
         """Something small that shows that the session lives (2026-07-28 has no `ping`)."""
-        if MODERN and self.inner.protocol_version >= "2026":
+        if self.is_stateless:
             await self.inner.list_tools()
         else:
             await self.session.send_ping()

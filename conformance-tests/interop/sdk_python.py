@@ -36,17 +36,27 @@ def under(tools: list[dict], prefix: str) -> dict[str, dict]:
     return {tool["name"][len(prefix):]: tool for tool in tools if tool["name"].startswith(prefix)}
 
 
-def compare(checks: Checks, alias: str, shown: dict[str, dict], native: dict[str, dict]) -> None:
-    """Every definition is the upstream's own, member for member, but for the name."""
+def compare(checks: Checks, alias: str, shown: dict[str, dict], native: dict[str, dict], gone: tuple[str, ...] = ()) -> None:
+    """Every definition is the upstream's own, member for member, but for the name.
+
+    `gone`: members that the client's era has not, where the upstream speaks another one.
+    """
     checks.equal(sorted(shown), sorted(native), f"{alias}: the same {len(native)} tools as the upstream lists itself")
     differing = []
     for name in sorted(shown.keys() & native.keys()):
         ours, theirs = dict(shown[name]), dict(native[name])
         ours.pop("name"), theirs.pop("name")
+        for member in gone:
+            theirs.pop(member, None)
         if ours != theirs:
             members = sorted(m for m in ours.keys() | theirs.keys() if ours.get(m) != theirs.get(m))
             differing.append(f"{name}: {members}: {shorten([[theirs.get(m), ours.get(m)] for m in members], 300)}")
     checks.equal(differing, [], f"{alias}: definitions are equal member for member but for the name")
+
+
+def lost(client: Client, upstream: Client) -> tuple[str, ...]:
+    """What tools of the handshake era have, and those of the stateless era have not."""
+    return ("execution",) if client.is_stateless and not upstream.is_stateless else ()
 
 
 async def unknown_tool(checks: Checks, client: Client, name: str) -> None:
@@ -80,7 +90,8 @@ async def five(checks: Checks, client: Client, args: argparse.Namespace) -> None
             transport = "sse" if url.rstrip("/").endswith("/sse") else "http"
             async with Client.connect(url, transport, bearer) as upstream:
                 native = {tool["name"]: tool for tool in await upstream.tools()}
-            compare(checks, alias, under(tools, alias + "-"), native)
+                gone = lost(client, upstream)
+            compare(checks, alias, under(tools, alias + "-"), native, gone)
 
     async with checks.step("db: a query"):
         rows = 20 + secrets.randbelow(60)
@@ -133,9 +144,10 @@ async def everything(checks: Checks, client: Client, args: argparse.Namespace) -
             transport = "sse" if url.rstrip("/").endswith("/sse") else "http"
             async with Client.connect(url, transport, bearer) as upstream:
                 native = {tool["name"]: tool for tool in await upstream.tools()}
+                gone = lost(client, upstream)
             # Some of its tools are there only for a client that says it can sample, elicit or give roots.
             both = shown.keys() & native.keys()
-            compare(checks, alias, {n: shown[n] for n in both}, {n: native[n] for n in both | EVERYTHING})
+            compare(checks, alias, {n: shown[n] for n in both}, {n: native[n] for n in both | EVERYTHING}, gone)
 
     async with checks.step("echo"):
         word = secrets.token_hex(8) + " – “Grüße” 漢字 \u2028 🚂"

@@ -19,25 +19,31 @@ stateless_client() {
 }
 
 interop_stateless() {
-  local aliases=$TEST/aliases-stateless base era port
+  local aliases=$TEST/aliases-stateless base era port sse_port
   need_gateway "stateless clients" && need_fixture "stateless clients" || return
   start_fixture || { end_servers; return; }
   stateless_client "direct" "http://127.0.0.1:$FIXTURE_PORT/mcp" ""
   rm -rf "$aliases" && mkdir -p "$aliases"
   for era in handshake stateless; do
-    port=$(free_port)
-    start_server "fixture-$era" "$port" "$FIXTURE" --port "$port" --only "$era" || { end_servers; return; }
+    port=$(free_port) sse_port=$(free_port)
+    start_server "fixture-$era" "$port" "$FIXTURE" --port "$port" --sse-port "$sse_port" --only "$era" || { end_servers; return; }
     write_alias "$aliases" "$era" "http://127.0.0.1:$port/mcp" http
+    printf 'command: "%s"\nargs: ["--stdio", "--only", "%s"]\n' "$FIXTURE" "$era" >"$aliases/${era}_stdio.yaml"
+    [[ $era == stateless ]] || write_alias "$aliases" "${era}_sse" "http://127.0.0.1:$sse_port/sse" sse
   done
   MASTER=$(secret) KEY=$(secret)
   write_config "$TEST/stateless.yaml" "$aliases"
   start_gateway stateless-gateway "$TEST/stateless.yaml" || { end_servers; return; }
   base=http://127.0.0.1:$GATEWAY_PORT
-  if step "stateless: upstreams ready" 60 python3 "$INTEROP/await_ready.py" "$base" 50 --key "$MASTER" handshake stateless; then
+  if step "stateless: upstreams ready" 60 python3 "$INTEROP/await_ready.py" "$base" 50 --key "$MASTER" \
+    handshake handshake_sse handshake_stdio stateless stateless_stdio; then
     # Over streamable HTTP the library of the fixture sends log messages of the handshake era on the session's own stream:
     # there they belong to no call, and clients of the stateless era have no other place for them.
     stateless_client "handshake upstream" "$base/mcp/handshake" "$KEY" "" --no-logs
     stateless_client "stateless upstream" "$base/mcp/stateless" "$KEY"
+    stateless_client "handshake upstream over sse" "$base/mcp/handshake_sse" "$KEY"
+    stateless_client "handshake upstream over stdio" "$base/mcp/handshake_stdio" "$KEY"
+    stateless_client "stateless upstream over stdio" "$base/mcp/stateless_stdio" "$KEY"
     stateless_client "handshake upstream beside a stateless one" "$base/mcp" "$KEY" handshake- --no-logs
     stateless_client "stateless upstream beside a handshake one" "$base/mcp" "$KEY" stateless-
   else

@@ -111,7 +111,7 @@ stateless_suite() {
   behind alias-stdio stdio stateless
   behind aggregate aggregate stateless
   behind across-http http auto --only handshake
-  behind across-sse sse auto
+  behind across-sse sse auto --only handshake
   behind across-stdio stdio auto --only handshake
   behind across-aggregate aggregate auto --only handshake
   official 2026-07-28 --suite "${SUITES[0]}" \
