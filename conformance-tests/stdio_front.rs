@@ -78,7 +78,13 @@ async fn nothing_but_a_ping_comes_before_the_introduction() {
     let refused = client.pipe.ask(LIST).await;
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!("l"), &json!(-32600)), "{refused}");
     let discover = client.pipe.ask(r#"{"jsonrpc":"2.0","id":2,"method":"server/discover"}"#).await;
-    assert_eq!(discover["error"]["code"], -32601);
+    // The stateless era needs no introduction, but says of itself what it needs.
+    assert_eq!(discover["error"]["code"], -32602);
+    let meta = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let discover =
+        format!(r#"{{"jsonrpc":"2.0","id":2,"method":"server/discover","params":{{"_meta":{meta}}}}}"#);
+    let discovered = client.pipe.ask(&discover).await;
+    assert_eq!(discovered["result"]["supportedVersions"][0], "2026-07-28", "{discovered}");
     let wrong = client.pipe.ask(r#"{"jsonrpc":"2.0","id":3,"method":"initialize","params":{}}"#).await;
     assert_eq!(wrong["error"]["code"], -32602);
     // Scripts write everything at once.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use trunkline::upstream::settings::{Credential, Transport};
 
 #[rstest]
-#[case::legacy_behind_any_path(Dialect::Legacy, "mcp", "POST /mcp, GET /mcp")]
+#[case::legacy_behind_any_path(Dialect::Legacy, "mcp", "POST /mcp, POST /mcp, GET /mcp")]
 #[case::legacy_by_its_name(Dialect::Legacy, "sse", "GET /sse")]
 #[case::legacy_by_its_name_and_a_slash(Dialect::Legacy, "sse/", "GET /sse/")]
 #[case::streamable(Dialect::Json, "mcp", "POST /mcp")]

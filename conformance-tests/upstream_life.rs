@@ -10,7 +10,7 @@ use crate::kit::{
 use rstest::rstest;
 use std::time::Duration;
 use tokio::time::sleep;
-use trunkline::upstream::State;
+use trunkline::upstream::{State, settings::Era};
 
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
@@ -145,7 +145,8 @@ async fn any_answer_to_a_ping_is_a_sign_of_life() {
 #[tokio::test]
 async fn attempts_become_rare_and_callers_hurry_them() {
     let fake = Fake::of(Dialect::Json);
-    let gateway = Setup::new().alias("db", &fake).ready().await;
+    let setup = Setup::new().alias_with("db", &fake, |settings| settings.era = Era::Handshake);
+    let gateway = setup.ready().await;
     let session = Session::open(&gateway, "/mcp").await;
     for method in ["initialize", "ping", "tools/call"] {
         fake.on(method, |exchange: Exchange| async move { exchange.respond(500, &[], b"no").await });

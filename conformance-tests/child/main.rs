@@ -1,5 +1,7 @@
 //! An upstream that is a process: small, real, and as badly behaved as its arguments say.
 
+mod stateless;
+
 use serde_json::{Value, json};
 use std::{
     io::{self, BufRead as _, Write as _},
@@ -30,12 +32,31 @@ fn main() {
         let pids = [std::process::id(), started(false), started(true)];
         eprintln!("family {} {} {} end", pids[0], pids[1], pids[2]);
     }
+    let mut is_initialized = false;
     for line in io::stdin().lock().lines() {
         let message: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
-        if let Some(id) = message.get("id").filter(|_| message.get("method").is_some()) {
-            let result = answer(&message);
-            say(&json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string());
+        let method = message["method"].as_str().unwrap_or_default();
+        eprintln!("got {method} {}", std::process::id());
+        if is("brittle") && !is_initialized && method != "initialize" {
+            eprintln!("expected initialize");
+            exit(5);
         }
+        is_initialized |= method == "initialize";
+        let Some(id) = message.get("id").filter(|_| !method.is_empty()) else {
+            if method == "notifications/cancelled" {
+                eprintln!("cancelled {}", message["params"]["requestId"]);
+            }
+            continue;
+        };
+        if is("mute") && method == "server/discover" {
+            continue;
+        }
+        if is("stateless") {
+            stateless::take(&message, is("old-too"));
+            continue;
+        }
+        let result = answer(&message);
+        say(&json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string());
     }
     if is("stubborn") || is("lingering") {
         forever();

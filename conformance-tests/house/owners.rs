@@ -11,7 +11,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("bytes", &["wire", "protocol", "upstream", "front"]),
     ("clap", &["cli", "main.rs"]),
     ("dashmap", &["catalog/views.rs", "session/table.rs", "upstream/affinity.rs"]),
-    ("futures_util", &["upstream", "front", "gateway"]),
+    ("futures_util", &["upstream", "relay", "front", "gateway"]),
     ("globset", &["protocol/pattern.rs", "catalog/merge.rs", "policy/grant.rs", "config/keys.rs"]),
     (
         "http",
@@ -55,7 +55,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("tracing", EVERYBODY),
     ("tracing_subscriber", &["telemetry/logs.rs", "config/checked.rs"]),
     ("url", &["upstream", "front", "config", "cli"]),
-    ("uuid", &["protocol/seal.rs", "session/parked.rs", "session/table.rs", "upstream"]),
+    ("uuid", &["config/bridge.rs", "protocol/seal.rs", "session/parked.rs", "session/table.rs", "upstream"]),
     ("yaml_serde", &["config/document.rs"]),
 ];
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The client half of the official suite: it plays the server, and judges what reaches it. The reference client is
-# tried against it directly, then through a gateway, which is the client that the suite sees.
+# tried against it directly, then through a gateway, which is the client that the suite sees; then through a gateway once
+# more, as a client that speaks only the other era than the suite.
 # All of the revision's scenarios are taken but those that begin with auth/, which want a browser's part as well.
 #
 # usage: client_half.sh --suite MODULES [--suite MODULES]... --clients MODULES --gateway PROGRAM --out DIR
@@ -27,7 +28,7 @@ while (($#)); do
   shift 2
 done
 if ((${#SUITES[@]} == 0)) || [[ -z $OUT || -z ${MODULES-} || -z ${GATEWAY-} ]]; then
-  sed -n '6,7s/^# //p' "$0" >&2
+  sed -n '7,8s/^# //p' "$0" >&2
   exit 2
 fi
 trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT
@@ -36,8 +37,12 @@ trap 'exit 143' INT TERM HUP
 # The suite cuts its command at spaces and gives it to a shell, so paths come by the environment.
 export REFERENCE_CLIENT=$HERE/reference_client.mjs THROUGH_GATEWAY=$HERE/through_gateway.sh
 # shellcheck disable=SC2016 # that shell expands them
-COMMANDS=([0]='node "$REFERENCE_CLIENT"' [1]='"$THROUGH_GATEWAY" node "$REFERENCE_CLIENT"')
-WAYS=([0]=direct [1]=gateway)
+declare -A COMMAND=([direct]='node "$REFERENCE_CLIENT"')
+COMMAND[gateway]="\"\$THROUGH_GATEWAY\" ${COMMAND[direct]}"
+COMMAND[across]=${COMMAND[gateway]}
+declare -A SPEAKS=([direct]=stateless [gateway]=stateless [across]=handshake)
+if [[ $REVISION < 2026 ]]; then SPEAKS=([direct]=handshake [gateway]=handshake [across]=stateless); fi
+WAYS=(direct gateway across)
 
 # The client scenarios of the revision, required or not.
 scenarios() { # PROGRAM
@@ -47,13 +52,21 @@ scenarios() { # PROGRAM
     node "$1" list --client --spec-version "$REVISION"
   fi | awk '/^Client scenarios/ { inside = 1 } /^Run and reported/ { inside = 0; others = 1 }
     inside && $1 == "-" { print $2 } others && /\[client\]$/ { print $2 }' | grep -v '^auth/'
+  # Those of an extension belong to no revision.
+  [[ $REVISION < 2026 ]] || node "$1" list --client | awk '$1 == "-" && $2 ~ /^sep-2640-/ { print $2 }'
+}
+
+# What a client of a way can try: the first version of the SDK knows nothing of skills.
+tries() { # WAY NAME
+  [[ ${SPEAKS[$1]} == stateless || $2 != sep-2640-* ]]
 }
 
 # One scenario, in a subshell, which ends what it started.
-run() { # PROGRAM COMMAND NAME OUT
-  local code=0
-  timeout --foreground -k 5 60 node "$1" client --command "$2" --scenario "$3" --spec-version "$REVISION" \
-    --timeout 30000 -o "$4" >"$4.log" 2>&1 </dev/null &
+run() { # PROGRAM WAY NAME OUT
+  local code=0 version=(--spec-version "$REVISION")
+  [[ $3 != sep-2640-* ]] || version=()
+  ERA=${SPEAKS[$2]} timeout --foreground -k 5 60 node "$1" client --command "${COMMAND[$2]}" --scenario "$3" \
+    "${version[@]}" --timeout 30000 -o "$4" >"$4.log" 2>&1 </dev/null &
   # shellcheck disable=SC2064 # this process, now
   trap "kill $!" TERM
   wait $! || code=$?
@@ -88,17 +101,19 @@ for modules in "${SUITES[@]}"; do
   rm -rf "$out" && mkdir -p "$out" || exit 1
   mapfile -t names < <(scenarios "$program")
   ((${#names[@]})) || failed "$version" "expected scenarios for $REVISION, came none"
-  for way in 0 1; do
+  for way in "${WAYS[@]}"; do
     for name in "${names[@]}"; do
+      tries "$way" "$name" || continue
       while (($(jobs -rp | wc -l) >= WIDE)); do wait -n; done
-      mkdir -p "$out/${WAYS[way]}/$(dirname "$name")"
-      run "$program" "${COMMANDS[way]}" "$name" "$out/${WAYS[way]}/$name" &
+      mkdir -p "$out/$way/$(dirname "$name")"
+      run "$program" "$way" "$name" "$out/$way/$name" &
     done
   done
   wait
-  for way in 0 1; do
+  for way in "${WAYS[@]}"; do
     for name in "${names[@]}"; do
-      verdict "$out/${WAYS[way]}/$name" "$(cat "$out/${WAYS[way]}/$name.code")" "$version: ${WAYS[way]}: $name"
+      tries "$way" "$name" || continue
+      verdict "$out/$way/$name" "$(cat "$out/$way/$name.code")" "$version: $way, client of the ${SPEAKS[$way]} era: $name"
     done
   done
 done

@@ -62,8 +62,9 @@ serve fixture-direct "$FIXTURE" --port "$direct"
 serve fixture-behind "$FIXTURE" --port "$behind"
 serve odd node "$HERE/lossless/odd_server.mjs" "$odd"
 for port in "$direct" "$behind" "$odd"; do await "a server" listens "$port"; done
-printf 'url: http://127.0.0.1:%s/mcp\ntransport: http\n' "$behind" >"$OUT/aliases/fixture.yaml"
-printf 'url: http://127.0.0.1:%s/mcp\ntransport: http\n' "$odd" >"$OUT/aliases/odd.yaml"
+# The era of the clients: what goes from one era to the other is translated, and differs.
+printf 'url: http://127.0.0.1:%s/mcp\ntransport: http\nera: handshake\n' "$behind" >"$OUT/aliases/fixture.yaml"
+printf 'url: http://127.0.0.1:%s/mcp\ntransport: http\nera: handshake\n' "$odd" >"$OUT/aliases/odd.yaml"
 echo "aliases: $OUT/aliases" >"$OUT/config.yaml" # without keys: the suite can send none
 serve gateway "$GATEWAY" serve --config "$OUT/config.yaml" --host 127.0.0.1 --port "$gateway"
 python3 "$HERE/await_ready.py" "http://127.0.0.1:$gateway" 15 fixture odd || fail "the gateway is not ready; see $OUT"

@@ -32,7 +32,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 "${GATEWAY:?PROGRAM}" serve --config "$WORK/config.yaml" --host 127.0.0.1 --port "$port" >"$WORK/gateway.log" 2>&1 </dev/null &
 PID=$!
 python3 "$HERE/await_ready.py" "http://127.0.0.1:$port" 15 upstream >&2 || exit 1
-"${CLIENT[@]}" "http://127.0.0.1:$port/mcp/upstream" &
+BEHIND_GATEWAY=1 "${CLIENT[@]}" "http://127.0.0.1:$port/mcp/upstream" &
 # In the background, because a trap waits for a command in the foreground.
 RUNNING=$!
 wait "$RUNNING"

@@ -2,7 +2,8 @@
 // Reads what suite.sh let the suite write, and gives the verdict: a table of scenarios and endpoints for each version
 // of the suite, and every difference.
 //
-// usage: verdicts.mjs --columns direct,NAME... [--revision R] [--compare] [--uncarried NAME:SCENARIO:REASON]... RUN-DIR...
+// usage: verdicts.mjs --columns direct,NAME... [--revision R] [--compare] [--uncarried NAME:SCENARIO:REASON]...
+//                     [--across NAME:ERA]... RUN-DIR...
 //
 // A scenario passes if it has a check that succeeded and none that failed or warned; without checks it does not pass.
 // A gateway also loses a check that succeeded directly and is not made any more. Where the suite itself says, with a
@@ -10,14 +11,17 @@
 // In the table stand the number of checks that succeeded, and LOST where a gateway passes with fewer than it should.
 // What the transport of an upstream cannot carry is said with --uncarried: it is named in the table, and it is a failure
 // if the scenario passes all the same or fails in any other way than by not being made.
+// What stands in cannot.mjs ends as it is said there and in no other way, or it is a failure: for every endpoint, or for
+// those behind which the upstream speaks only the other era, as is said with --across.
 // With --compare the server itself may fail, and only what gateways lose counts.
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { CANNOT } from './cannot.mjs';
 
 const { values: options, positionals: runs } = parseArgs({
   allowPositionals: true,
-  options: { columns: { type: 'string' }, revision: { type: 'string', default: '' }, compare: { type: 'boolean', default: false }, uncarried: { type: 'string', multiple: true, default: [] } },
+  options: { columns: { type: 'string' }, revision: { type: 'string', default: '' }, compare: { type: 'boolean', default: false }, uncarried: { type: 'string', multiple: true, default: [] }, across: { type: 'string', multiple: true, default: [] } },
 });
 const columns = options.columns.split(',');
 const [direct, ...gateways] = columns;
@@ -90,10 +94,39 @@ function judge(checks = [], reference = []) {
   return cell;
 }
 
+const eras = new Map(options.across.map(text => text.split(':')));
+const exception = (column, scenario) => CANNOT[eras.get(column)]?.[scenario] ?? CANNOT.anywhere[scenario];
+// How the checks of a scenario end otherwise than is said of it; nothing if they end as is said.
+function otherwise({ ends = {}, unmade = [] }, checks = [], reference = []) {
+  const own = byId(checks);
+  const found = [];
+  for (const [id, check] of own) {
+    const said = ends[id];
+    if (!said && !['SUCCESS', 'INFO'].includes(check.status)) found.push(`${id}: ${check.status}: ${message(check)}`);
+    if (said && (check.status !== said[0] || !said[1].test(message(check)))) {
+      found.push(`${id}: expected ${said[0]} ${said[1]}, came ${check.status}: ${message(check)}`);
+    }
+  }
+  for (const id of Object.keys(ends)) if (!own.has(id)) found.push(`${id}: expected ${ends[id][0]}, but it was not made`);
+  for (const id of unmade) if (own.has(id)) found.push(`${id}: expected not to be made, came ${own.get(id).status}`);
+  for (const [id, { status }] of byId(reference)) {
+    if (status === 'SUCCESS' && !own.has(id) && !unmade.includes(id) && !ends[id]) found.push(`${id}: SUCCESS directly, not made here`);
+  }
+  return found;
+}
+
 const uncarried = new Map(options.uncarried.map(text => {
   const [column, scenario, ...reason] = text.split(':');
   return [`${scenario} ${column}`, reason.join(':')];
 }));
+// Lines that are the same for several endpoints, once.
+function gathered(lines) {
+  for (const line of new Set(lines.map(([line]) => line))) {
+    const where = lines.filter(([other]) => other === line).map(([, column]) => column);
+    console.log(`  ${line} (${where.length === columns.length ? 'everywhere' : where.join(', ')})`);
+  }
+}
+
 let passed = 0;
 let failed = 0;
 for (const run of runs) {
@@ -104,7 +137,7 @@ for (const run of runs) {
   const wide = Object.fromEntries(columns.map(column => [column, Math.max(column.length, 13)]));
   const row = (first, cells) => console.log(`  ${first.padEnd(width)}  ${columns.map(c => `${cells(c)}`.padEnd(wide[c])).join('  ')}`.trimEnd());
   const cells = new Map();
-  const lines = { failed: [], named: [], gained: [], uncarried: [] };
+  const lines = { failed: [], named: [], gained: [], uncarried: [], cannot: [] };
 
   console.log(`\nofficial suite ${version}, revision ${options.revision}: ${known.size} server scenarios, ${text(join(run, 'seconds')).trim()} s`);
   row('scenario (not scored)', column => column);
@@ -129,13 +162,27 @@ for (const run of runs) {
           continue;
         }
       }
+      const cannot = !options.compare && !reason && exception(column, scenario);
+      if (cannot) {
+        const differing = otherwise(cannot, found[column].get(scenario), column === direct ? [] : reference);
+        cell.fails = differing.length > 0;
+        cell.word = cell.fails ? `FAILED ${cell.checks}` : `cannot ${cell.checks}`;
+        cell.lost = differing.map(what => `not as cannot.mjs says: ${what}`);
+        cell.bad = cell.lost;
+        if (!cell.fails) {
+          cell.uncarried = true;
+          cells.set(`${scenario} ${column}`, cell);
+          lines.cannot.push([`${scenario}: ${cannot.because}`, column]);
+          continue;
+        }
+      }
       cells.set(`${scenario} ${column}`, cell);
       cell.fails ? (failed += 1) : (passed += 1);
       const where = `official suite ${version}: ${column}: ${scenario}`;
       const why = isDirect ? cell.bad : cell.lost.length ? cell.lost : cell.bad;
       if (cell.fails && !reason) lines.failed.push(`FAILED ${where}: ${why.join(' | ')}`);
       if (!isDirect) {
-        lines.named.push(...cell.named.map(what => `${where}: ${what}`));
+        lines.named.push(...cell.named.map(what => [`${scenario}: ${what}`, column]));
         lines.gained.push(...cell.gained.map(what => `${where}: ${what}`));
       }
       if (isDirect && !cell.passes && options.compare) lines.gained.push(`${where}: fails directly: ${cell.bad.join(' | ')}`);
@@ -163,8 +210,10 @@ for (const run of runs) {
   for (const line of lines.gained) console.log(`  ${line}`);
   if (lines.uncarried.length) console.log(`\nwhat the transport of the upstream cannot carry, ${version}:`);
   for (const line of lines.uncarried) console.log(`  ${line}`);
+  if (lines.cannot.length) console.log(`\nwhat cannot be, and is not, ${version}:`);
+  gathered(lines.cannot);
   if (gateways.length && lines.named.length) console.log(`\nnot asked by the suite through a gateway, in its own words, ${version}:`);
-  for (const line of lines.named) console.log(`  ${line}`);
+  gathered(lines.named);
 }
 console.log(`\nofficial suite: ${passed} passed, ${failed} failed`);
 process.exit(failed || !passed ? 1 : 0);

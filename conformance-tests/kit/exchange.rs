@@ -2,7 +2,7 @@
 
 use crate::kit::{
     offers,
-    upstream::{Dialect, Shared},
+    upstream::{Dialect, Eras, Shared},
 };
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
@@ -186,6 +186,11 @@ impl Exchange {
         None
     }
 
+    /// Answers nothing, and waits until the client hangs up.
+    pub(crate) async fn until_hung_up(self) -> Kept {
+        Stream(self.socket).until_hung_up().await
+    }
+
     /// Does nothing, for ever.
     pub(crate) async fn never(self) -> Kept {
         std::future::pending::<()>().await;
@@ -224,6 +229,12 @@ impl Exchange {
     /// What a server that keeps to the protocol does.
     pub(crate) async fn standard(self) -> Kept {
         let script = self.shared.script();
+        if script.is_stateless {
+            return self.newest().await;
+        }
+        if script.eras != Eras::Handshake && (self.seen.is_stateless() || script.eras == Eras::Stateless) {
+            return self.stateless().await;
+        }
         let is_legacy = script.dialect == Dialect::Legacy;
         let rpc = self.seen.rpc();
         let knows = self.session().is_some_and(|session| self.shared.knows(&session));
@@ -279,6 +290,28 @@ impl Exchange {
         self.respond(200, &[("content-type", kind), ("mcp-session-id", &session)], body.as_bytes()).await
     }
 
+    /// A stream that lasts until the client hangs up, or the fake ends it; it begins with this message.
+    pub(crate) async fn lasting(self, name: &str, first: &str) -> Kept {
+        let (sender, mut texts) = mpsc::unbounded_channel();
+        let shared = self.shared.clone();
+        let mut stream = self.stream().await;
+        stream.send(first).await;
+        shared.attach(name, sender);
+        loop {
+            let mut nothing = [0_u8; 1];
+            tokio::select! {
+                text = texts.recv() => match text {
+                    Some(text) => stream.raw(&text).await,
+                    None => break,
+                },
+                _ = stream.0.read(&mut nothing) => break,
+            }
+        }
+        shared.detach(name);
+        shared.streams_ended.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
     /// A stream that lasts: of HTTP+SSE, or the session's own one of streamable HTTP.
     async fn open_stream(self, is_legacy: bool) -> Kept {
         let session = if is_legacy { self.shared.remember() } else { self.session().unwrap_or_default() };
@@ -289,17 +322,7 @@ impl Exchange {
         if is_legacy {
             stream.raw(&format!("event: endpoint\ndata: /messages?session={session}\n\n")).await;
         }
-        loop {
-            let mut nothing = [0_u8; 1];
-            tokio::select! {
-                text = texts.recv() => match text {
-                    Some(text) => stream.raw(&text).await,
-                    None => break,
-                },
-                // The client says nothing here, so that whatever is read is the end.
-                _ = stream.0.read(&mut nothing) => break,
-            }
-        }
+        stream.follow(&mut texts).await;
         shared.detach(&session);
         if is_legacy {
             shared.forget(&session);
@@ -329,25 +352,25 @@ impl Stream {
         self.0.write_all(b"\r\n").await
     }
 
-    /// Breaks the connection in the middle of the stream.
-    pub(crate) fn cut(self) -> Kept {
-        drop(self.0);
-        None
-    }
-
-    /// Sends pieces as they come, until there are no more or the client hangs up.
-    pub(crate) async fn follow(mut self, mut texts: mpsc::UnboundedReceiver<String>) -> Kept {
+    /// Sends what is said until nobody says anything more or the client hangs up.
+    pub(crate) async fn follow(&mut self, texts: &mut mpsc::UnboundedReceiver<String>) {
         loop {
             let mut nothing = [0_u8; 1];
             tokio::select! {
                 text = texts.recv() => match text {
                     Some(text) => self.raw(&text).await,
-                    None => return None,
+                    None => break,
                 },
                 // The client says nothing here, so that whatever is read is the end.
-                _ = self.0.read(&mut nothing) => return None,
+                _ = self.0.read(&mut nothing) => break,
             }
         }
+    }
+
+    /// Breaks the connection in the middle of the stream.
+    pub(crate) fn cut(self) -> Kept {
+        drop(self.0);
+        None
     }
 
     /// Waits until the client hangs up.

@@ -29,6 +29,14 @@ pub(crate) enum Dialect {
     Legacy,
 }
 
+/// Which eras of the protocol an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Eras {
+    Handshake,
+    Stateless,
+    Both,
+}
+
 /// What an upstream has, and how it behaves where no test says otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -37,22 +45,28 @@ pub(crate) struct Script {
     /// Whether GET opens a stream of the session's own.
     pub(crate) has_stream: bool,
     pub(crate) version: String,
+    /// Which eras it speaks.
+    pub(crate) eras: Eras,
     pub(crate) capabilities: &'static str,
     /// What it calls itself.
     pub(crate) name: &'static str,
     /// The definitions, as JSON text.
     pub(crate) tools: Vec<String>,
+    /// How long its lists are good for, in milliseconds, as it says in the stateless era.
+    pub(crate) ttl: u64,
     pub(crate) prompts: Vec<String>,
     pub(crate) resources: Vec<String>,
     pub(crate) templates: Vec<String>,
     /// What a session that is not known gets.
     pub(crate) forgotten: (u16, &'static str),
+    /// Whether it speaks 2026-07-28, and nothing else.
+    pub(crate) is_stateless: bool,
 }
 
 /// A running fake; dropped, it ends with all of its connections.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     _stop: DropGuard,
 }
 
@@ -78,8 +92,10 @@ impl Script {
             keeps_sessions: false,
             has_stream: false,
             version: "2025-06-18".into(),
+            eras: Eras::Handshake,
             capabilities: r#"{"tools":{"listChanged":true}}"#,
             name: "fake",
+            ttl: 0,
             tools: vec![tool("echo")],
             prompts: Vec::new(),
             resources: Vec::new(),
@@ -88,6 +104,7 @@ impl Script {
                 404,
                 r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#,
             ),
+            is_stateless: false,
         }
     }
 
@@ -101,8 +118,19 @@ impl Script {
         self
     }
 
+    pub(crate) fn speaks(mut self, eras: Eras) -> Self {
+        self.eras = eras;
+        self
+    }
+
     pub(crate) fn has_stream(mut self) -> Self {
         self.has_stream = true;
+        self
+    }
+
+    /// Speaks 2026-07-28, and nothing else.
+    pub(crate) fn stateless(mut self) -> Self {
+        self.is_stateless = true;
         self
     }
 
@@ -171,6 +199,13 @@ impl Fake {
         lock(&self.shared.hooks).clear();
     }
 
+    /// Is replaced by another server at the same address, which knows nothing of the one before.
+    pub(crate) fn upgrade(&self, eras: Eras) {
+        lock(&self.shared.script).eras = eras;
+        self.forget_all();
+        self.cut_streams();
+    }
+
     /// Has other tools from now on, without a word.
     pub(crate) fn set_tools(&self, tools: Vec<String>) {
         lock(&self.shared.script).tools = tools;
@@ -202,6 +237,11 @@ impl Fake {
     /// Ends all of its streams.
     pub(crate) fn cut_streams(&self) {
         lock(&self.shared.streams).clear();
+    }
+
+    /// What its open streams were asked for.
+    pub(crate) fn listeners(&self) -> Vec<String> {
+        lock(&self.shared.streams).keys().cloned().collect()
     }
 
     /// Forgets one session and ends its stream.
@@ -296,6 +336,11 @@ impl Shared {
         lock(&self.streams).remove(session);
     }
 
+    /// How many requests of one method came so far.
+    pub(crate) fn count(&self, method: &str) -> usize {
+        self.seen.borrow().iter().filter(|seen| seen.rpc() == method).count()
+    }
+
     /// How many answers came so far in this session to what was asked under this id.
     pub(crate) fn answered(&self, session: Option<&str>, id: &str) -> usize {
         self.seen.borrow().iter().filter(|seen| seen.answers(session, id)).count()
@@ -310,6 +355,11 @@ impl Shared {
         let seen = within(&what, news.wait_for(enough)).await.expect("the fake lives").clone();
         let mut answers = seen.into_iter().filter(|seen| seen.answers(session, id));
         answers.nth(number - 1).expect("as many as waited for")
+    }
+
+    /// The names of all streams that last.
+    pub(crate) fn stream_names(&self) -> Vec<String> {
+        lock(&self.streams).keys().cloned().collect()
     }
 
     /// Sends a piece of a session's stream.

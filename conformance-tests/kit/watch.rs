@@ -2,7 +2,8 @@
 
 use crate::kit::{clock::eventually, gateway::Running};
 use std::sync::Arc;
-use trunkline::session::table::Session;
+use tokio_util::sync::CancellationToken;
+use trunkline::{protocol::call::Lane, session::table::Session};
 
 // === impl Running ===
 
@@ -15,6 +16,11 @@ impl Running {
     /// How many questions wait for clients' answers.
     pub(crate) fn asked(&self) -> usize {
         self.clients().iter().map(|session| session.inbox.asked.len()).sum()
+    }
+
+    /// How many calls wait for their clients to come back.
+    pub(crate) fn parked(&self) -> usize {
+        self.gateway.front(Lane(0), CancellationToken::new()).parked()
     }
 
     /// How many calls are under way.

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 use url::Url;
+use uuid::Uuid;
 
 /// An MCP server that the command line names.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Remote {
     pub headers: BTreeMap<String, SecretString>,
 }
 
+/// The header by which a Trunkline tells clients apart.
+const CLIENT: &str = "x-trunkline-session";
 /// The alias of the other side, which its only client never sees in a name.
 const ALIAS: &str = "remote";
 /// The session of the only client is kept for as long as the other side keeps it: it may be worth something.
@@ -53,9 +56,12 @@ pub fn bridge(remote: Remote, overrides: &Overrides) -> Result<Config, Findings>
     };
     // What variables say is for gateways that listen, and for names that are merged.
     let mut config = checked::check(material, overrides, &Environment::default(), &mut report);
+    let mut headers = remote.headers;
+    // Another Trunkline knows its clients by this, where they open no session.
+    headers.entry(CLIENT.into()).or_insert_with(|| Uuid::new_v4().simple().to_string().into());
     let draft = AliasDraft {
         url: Some(remote.url.into()),
-        headers: remote.headers,
+        headers,
         auth: AuthDraft { bearer: remote.key, ..AuthDraft::default() },
         session: Some(SessionDraft::Client),
         ..AliasDraft::default()

@@ -3,6 +3,7 @@
 //! **Invariant:** no byte reaches the relay before its size is checked and, over HTTP, Host, Origin and key.
 
 mod door;
+mod each;
 mod events;
 mod guard;
 mod health;

@@ -26,7 +26,7 @@ use crate::{
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
 use bytes::Bytes;
@@ -35,9 +35,9 @@ use std::{convert::Infallible, sync::Arc};
 use tokio::time::{sleep, timeout};
 
 /// Tells clients apart that are alike otherwise: their upstream sessions differ.
-const SESSION: HeaderName = HeaderName::from_static("x-trunkline-session");
-/// The longest such name.
-const LONGEST_SESSION: usize = 256;
+pub(super) const CLIENT: HeaderName = HeaderName::from_static("x-trunkline-session");
+/// The longest such name, in bytes.
+const LONGEST_CLIENT: usize = 256;
 
 /// Who sends a request of this era, and where to.
 pub(super) struct Place<'a> {
@@ -79,8 +79,7 @@ impl Front {
         if is_removed(&request.method) {
             return Err(Failure::method_not_found(request.method.as_str()));
         }
-        let tag = place.headers.and_then(|headers| headers.get(SESSION)?.to_str().ok());
-        let tag = tag.filter(|tag| tag.len() <= LONGEST_SESSION);
+        let tag = place.headers.and_then(|headers| headers.get(CLIENT)).map(tag).transpose()?;
         let visited = self.0.sessions.visit(place.identity, (place.path, place.scope), hello, tag);
         let session = visited.map_err(|full| {
             Failure::exhausted("too_many_sessions", full.to_string()).hint("try again later")
@@ -148,6 +147,13 @@ impl Front {
         let (session, method, id) = (session.clone(), request.method.clone(), request.id());
         Turn::begin(self, Begun { session, method, id, bound }, events(request))
     }
+}
+
+fn tag(value: &HeaderValue) -> Result<&str, Failure> {
+    value.to_str().ok().filter(|tag| (1..=LONGEST_CLIENT).contains(&tag.len())).ok_or_else(|| {
+        let message = format!("Invalid request: {CLIENT} must have 1 to {LONGEST_CLIENT} visible characters");
+        Failure::invalid_request("client", message)
+    })
 }
 
 /// Methods of the handshake era that this one does not have (2026-07-28, changelog).

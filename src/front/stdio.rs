@@ -4,6 +4,7 @@ use crate::{
     catalog::view::Scope,
     front::{
         Front,
+        each::{Answering, UnderWay, is_stateless},
         one_stream::{Wait, accompany, forward, room},
         streamable::{array, invalid_answer, take_answer},
     },
@@ -55,6 +56,8 @@ struct Talk {
     /// The `initialize` that is not answered yet.
     introduction: Option<JoinHandle<()>>,
     complaints: Complaints,
+    /// Requests of the stateless era that are under way.
+    stateless: UnderWay,
 }
 
 /// Bounds the errors that answer nothing in particular.
@@ -93,6 +96,7 @@ impl Front {
             tasks: TaskTracker::new(),
             introduction: None,
             complaints: Complaints { since: Instant::now(), said: 0 },
+            stateless: UnderWay::default(),
         };
         let mut input =
             Input { stream: input, lines: Lines::new(self.0.settings.body_limit), is_over: false };
@@ -141,6 +145,7 @@ impl Talk {
             self.introduced().await;
         }
         match message {
+            Message::Request(request) if is_stateless(&request) => self.stateless(request),
             Message::Request(request) if request.method == Method::Initialize => self.initialize(request),
             Message::Request(request) => match self.refusal(&request) {
                 Some(failure) => self.refuse(&request, &failure).await,
@@ -152,9 +157,23 @@ impl Talk {
                     Err(failure) => self.refuse(&request, &failure).await,
                 },
             },
-            Message::Notice(notice) => self.front.note(&self.session, &notice),
+            Message::Notice(notice) => {
+                self.stateless.cancel(&notice);
+                self.front.note(&self.session, &notice);
+            }
             Message::Answer(answer) => take_answer(&self.session, answer),
         }
+    }
+
+    /// A request of the stateless era, which needs no introduction; other requests go on meanwhile.
+    fn stateless(&self, request: Request) {
+        let talk = Answering {
+            front: self.front.clone(),
+            session: self.session.clone(),
+            going: self.stateless.clone(),
+            wait: self.wait,
+        };
+        self.tasks.spawn(talk.run(request));
     }
 
     fn initialize(&mut self, request: Request) {
@@ -177,8 +196,6 @@ impl Talk {
     /// Why a request is not for the relay, if it is not.
     fn refusal(&self, request: &Request) -> Option<Failure> {
         match request.method {
-            // Clients that probe for 2026-07-28 fall back to `initialize` on this answer.
-            Method::Discover => Some(Failure::method_not_found(request.method.as_str())),
             Method::Ping => None,
             _ if self.session.version().is_none() => Some(uninitialized()),
             _ => None,
@@ -254,6 +271,7 @@ impl Talk {
         let (session, front) = (&self.session, &self.front.0);
         // Nobody answers any more.
         session.inbox.asked.close();
+        self.stateless.hush();
         self.introduction = None;
         self.tasks.close();
         let mut writer = writer;
@@ -275,6 +293,7 @@ impl Talk {
         // Who waits to be read waits no longer.
         drop(writer);
         session.running.cancel_all();
+        self.stateless.cancel_all();
         // A call that cannot even be taken back ends with the process.
         let _ = timeout(LAST, self.tasks.wait()).await;
         self.front.end(session);

@@ -7,7 +7,7 @@ use crate::{
         events::{self, Following, Kept},
         reply,
         scope::Names,
-        stateless::Place,
+        stateless::{CLIENT, Place},
     },
     policy::identity::Identity,
     protocol::{
@@ -70,10 +70,13 @@ pub(super) async fn get(State(front): State<Front>, names: Names, request: HttpR
 
 /// `DELETE /mcp`: the session ends.
 pub(super) async fn delete(State(front): State<Front>, names: Names, request: HttpRequest) -> Response {
-    if is_new(request.headers()) {
+    if is_new(request.headers()) && !request.headers().contains_key(CLIENT) {
         return posts_only();
     }
     let end = || {
+        if is_new(request.headers()) {
+            return depart(&front, &request);
+        }
         let visit = Visit::new(&front, names, request.into_parts().0)?;
         let session = visit.session()?;
         visit.front.end(&session);
@@ -256,13 +259,19 @@ impl Visit {
 
     /// Batches are part of 2025-03-26 only, and `initialize` is never part of one.
     async fn batch(self, parts: Vec<Result<Message, Invalid>>) -> Result<Response, Turned> {
+        let none = |whose: &str| {
+            let message = format!(
+                "Invalid request: {whose} protocol version has no batches; they were removed in 2025-06-18"
+            );
+            turn(&Failure::invalid_request("batch", message).hint("send one message in one request"))
+        };
+        if self.is_new() {
+            return Err(none("this"));
+        }
         self.check_version()?;
         let session = self.session()?;
         if !session.version().is_some_and(Version::has_batches) {
-            let message = "Invalid request: this session's protocol version has no batches; they were removed in 2025-06-18";
-            return Err(turn(
-                &Failure::invalid_request("batch", message).hint("send one message in one request"),
-            ));
+            return Err(none("this session's"));
         }
         let mut events = Vec::new();
         let mut answers = Vec::new();
@@ -364,6 +373,17 @@ fn is_new(headers: &HeaderMap) -> bool {
     headers
         .get(PROTOCOL_VERSION)
         .is_some_and(|version| version.as_bytes() == Version::STATELESS.as_str().as_bytes())
+}
+
+/// A client that has a name of its own says that it goes, which no client has to: what upstreams keep for it is let
+/// go of.
+fn depart(front: &Front, request: &HttpRequest) -> Result<Response, Turned> {
+    let identity = front.admit(request.headers(), request.uri())?;
+    let name = request.headers().get(CLIENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    for session in front.0.sessions.departing(identity.key, name) {
+        front.end(&session);
+    }
+    Ok(reply::empty(StatusCode::OK))
 }
 
 /// The stateless era has no streams but the answers', and no sessions to end (2026-07-28, transports).

@@ -369,5 +369,5 @@ fn status(error: &Raw) -> StatusCode {
 /// The parameters of a question as this era has them: nothing names it but its key.
 fn asked(ask: &Ask) -> Option<Raw> {
     let params = ask.request.params()?;
-    Some(input::elicitation_for_stateless(&params).unwrap_or(params))
+    Some(input::question_for_stateless(&params).unwrap_or(params))
 }

@@ -3,6 +3,7 @@
 use crate::{
     protocol::{
         handshake::{Welcome, read_capabilities},
+        stateless::SERVER_INFO,
         version::Version,
     },
     wire::{
@@ -26,8 +27,6 @@ pub enum Verdict {
     Refused(String),
 }
 
-/// The key of a server's name in `_meta`.
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// The most revisions that are named of those that a server speaks.
 const SHOWN: usize = 8;
 

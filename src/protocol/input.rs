@@ -2,7 +2,7 @@
 //! patterns, "Multi round-trip requests").
 
 use crate::{
-    protocol::stateless::{INPUT_RESPONSES, REQUEST_STATE},
+    protocol::stateless::{INPUT_RESPONSES, REQUEST_STATE, without_members},
     wire::{
         message::excerpt,
         method::Method,
@@ -11,7 +11,6 @@ use crate::{
         splice::Edit,
     },
 };
-use bytes::Bytes;
 use std::{collections::HashSet, ops::Range};
 
 /// A question: its name within the result, what is asked, and its parameters.
@@ -162,7 +161,7 @@ pub fn url_elicitations(error: &Raw) -> Option<Vec<Question>> {
     let wanted = data?.member("elicitations")?.items()?;
     let question = |(index, wanted): (usize, Part<'_>)| {
         let params = Some(wanted.copy()).filter(|_| wanted.is_object())?;
-        let params = elicitation_for_stateless(&params).unwrap_or(params);
+        let params = question_for_stateless(&params).unwrap_or(params);
         Some((format!("url-{}", index + 1), Method::Elicit, Some(params)))
     };
     let questions: Option<Vec<Question>> =
@@ -170,11 +169,10 @@ pub fn url_elicitations(error: &Raw) -> Option<Vec<Question>> {
     questions.filter(|questions| !questions.is_empty())
 }
 
-/// The parameters of `elicitation/create` for clients of the stateless era, if they are not the same: without
-/// `elicitationId`.
-pub fn elicitation_for_stateless(params: &Raw) -> Option<Raw> {
-    let ranges = Part::of(params).without(&["elicitationId"]);
-    let edits: Vec<Edit> = ranges.into_iter().map(|at| (at, Bytes::new())).collect();
+/// The parameters of a question for clients of the stateless era, if they are not the same: nothing names it but its
+/// key, and nothing tells of its progress.
+pub fn question_for_stateless(params: &Raw) -> Option<Raw> {
+    let edits = without_members(Part::of(params), &["elicitationId", "task"], &["progressToken"]);
     (!edits.is_empty()).then(|| params.edited(&edits))
 }
 

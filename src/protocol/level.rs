@@ -1,7 +1,10 @@
 //! The levels of log messages (RFC 5424, section 6.2.1, as MCP's `logging/setLevel` names them).
 
-use crate::wire::{message::Notice, part::Part, raw::Raw};
-use memchr::memmem;
+use crate::wire::{
+    message::Notice,
+    part::{self, Part},
+    raw::Raw,
+};
 use serde::Deserialize;
 
 /// All levels, least severe first.
@@ -35,7 +38,9 @@ pub fn refused(path: &str, found: &str) -> String {
 /// The level that a request of the stateless era asks for in its metadata, if it does (2026-07-28, basic, "_meta").
 pub fn of_request(params: &Raw) -> Option<&'static str> {
     const KEY: &str = "io.modelcontextprotocol/logLevel";
-    memmem::find(params.as_bytes(), KEY.as_bytes())?;
+    if !part::mentions(params, &["logLevel"]) {
+        return None;
+    }
     let level = Part::of(params).member("_meta")?.member(KEY)?.string()?;
     LEVELS.into_iter().find(|known| *known == level)
 }

@@ -316,8 +316,16 @@ mod tests {
                 .map(|message| String::from_utf8(message.to_vec()).expect("text"))
                 .collect::<Vec<_>>()
         };
-        insta::assert_debug_snapshot!(read(&one), @"");
-        insta::assert_debug_snapshot!(read(&other), @"");
+        insta::assert_snapshot!(read(&one).join("\n"), @r#"
+        {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"7"},"notifications":{"toolsListChanged":true,"resourceSubscriptions":["x://a"]}}}
+        {"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"7"}}}
+        {"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x://a","_meta":{"io.modelcontextprotocol/subscriptionId":"7","a":1.5}}}
+        {"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x://a/b","_meta":{"io.modelcontextprotocol/subscriptionId":"7","a":1.5}}}
+        "#);
+        insta::assert_snapshot!(read(&other).join("\n"), @r#"
+        {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":7},"notifications":{"promptsListChanged":true}}}
+        {"jsonrpc":"2.0","method":"notifications/prompts/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":7}}}
+        "#);
         listens.remove(&first);
         assert_eq!(listens.len(), 1);
         listens.close();

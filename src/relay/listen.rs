@@ -11,7 +11,7 @@ use crate::{
     upstream::{Caller, Outbound},
     wire::{message::Request, method::Method, raw::Raw},
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::join_all;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
@@ -50,7 +50,10 @@ impl Relay {
                 agreed.unwrap_or(false).then_some(uri)
             }
         };
-        let uris: Vec<_> = stream::iter(filter.uris).map(subscribe).buffered(AT_ONCE).collect().await;
+        let mut uris = Vec::with_capacity(filter.uris.len());
+        for some in filter.uris.chunks(AT_ONCE) {
+            uris.extend(join_all(some.iter().cloned().map(subscribe)).await);
+        }
         Filter {
             tools: filter.tools && has(Kind::Tools),
             prompts: filter.prompts && has(Kind::Prompts),
@@ -75,8 +78,11 @@ impl Relay {
             agreed.unwrap_or(false).then_some(task)
         };
         let named = self.followed(session, &view, named);
-        let told: Vec<_> = stream::iter(named).map(follow).buffered(AT_ONCE).collect().await;
-        told.into_iter().flatten().collect()
+        let mut told = Vec::with_capacity(named.len());
+        for some in named.chunks(AT_ONCE) {
+            told.extend(join_all(some.iter().cloned().map(follow)).await.into_iter().flatten());
+        }
+        told
     }
 
     /// Nobody listens any more.

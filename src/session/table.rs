@@ -196,6 +196,14 @@ impl Table {
         Some(session.clone())
     }
 
+    pub(in crate::session) fn visitors(&self, is_meant: impl Fn(&Visitor) -> bool) -> Vec<Arc<Session>> {
+        self.visitors
+            .iter()
+            .filter(|visit| is_meant(visit.key()))
+            .map(|visit| visit.value().clone())
+            .collect()
+    }
+
     /// Ends a session and its streams.
     pub fn end(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
@@ -236,10 +244,13 @@ impl Table {
 
     /// Ends the sessions that were idle for too long; returns them, and those that made room since the last time.
     pub fn sweep(&self) -> Vec<Arc<Session>> {
-        let idle = millis(self.settings.idle);
+        let idle = |session: &Session| {
+            let most = self.settings.idle;
+            millis(if session.visitor.is_some() { most.min(Visitor::IDLE) } else { most })
+        };
         let now = self.now();
         let is_idle = |session: &Session| {
-            session.is_unused() && now.saturating_sub(session.used.load(Ordering::Relaxed)) >= idle
+            session.is_unused() && now.saturating_sub(session.used.load(Ordering::Relaxed)) >= idle(session)
         };
         let old: Vec<_> =
             self.sessions.iter().filter(|session| is_idle(session)).map(|session| session.clone()).collect();

@@ -8,7 +8,7 @@ use crate::{
     session::table::{Endpoint, Full, Session, Table, Transport},
     wire::raw::Raw,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Which requests are one client's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,4 +49,16 @@ impl Table {
         tracing::info!(client = session.client(), key = identity.name, "a client of the stateless era came");
         Ok(session)
     }
+
+    /// What is kept for the clients of a key that have this name, which go.
+    pub fn departing(&self, key: KeyId, tag: &str) -> Vec<Arc<Session>> {
+        self.visitors(|visitor| visitor.key == key && visitor.tag.as_deref() == Some(tag))
+    }
+}
+
+// === impl Visitor ===
+
+impl Visitor {
+    /// How long what nobody uses is kept: nobody says good-bye.
+    pub(in crate::session) const IDLE: Duration = Duration::from_mins(30);
 }

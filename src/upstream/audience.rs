@@ -2,12 +2,13 @@
 
 use crate::{
     catalog::name::Alias,
-    protocol::inbox::Inbox,
+    protocol::{inbox::Inbox, stateless::SUBSCRIPTION_ID},
     upstream::{affinity::Affinity, signals::Signals, subscriptions::Subscriptions},
     wire::{
-        message::{Answer, Notice},
+        message::{Answer, Message, Notice},
         method::Method,
         params,
+        part::{self, Part},
     },
 };
 use serde::Deserialize;
@@ -79,6 +80,8 @@ impl Audience {
 
     /// Takes a notice that belongs to no call.
     pub(crate) fn hear(&self, notice: &Notice) {
+        let untagged = untagged(notice);
+        let notice = untagged.as_ref().unwrap_or(notice);
         match (&notice.method, &self.inbox) {
             (
                 method @ (Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged),
@@ -131,6 +134,19 @@ impl Audience {
     /// Whether the session is for one client only.
     pub(crate) fn is_own(&self) -> bool {
         self.inbox.is_some()
+    }
+}
+
+/// A notice without the number of the stream that it came on, which is ours.
+fn untagged(notice: &Notice) -> Option<Notice> {
+    let params = notice.params().filter(|params| part::mentions(params, &[SUBSCRIPTION_ID]))?;
+    let (whole, meta) = (Part::of(&params), Part::of(&params).member("_meta")?);
+    let is_all = meta.entries().all(|entry| entry.is(SUBSCRIPTION_ID));
+    let gone = if is_all { whole.without(&["_meta"]) } else { meta.without(&[SUBSCRIPTION_ID]) };
+    let edits: Vec<_> = gone.into_iter().map(|at| (at, &b""[..])).collect();
+    match Message::parse(&notice.rewrite(&edits)) {
+        Ok(Message::Notice(notice)) => Some(notice),
+        _ => None,
     }
 }
 

@@ -1,16 +1,18 @@
 //! The era of an upstream: what is remembered of it, and how a request of our own is made in it.
 
 use crate::{
-    protocol::{extensions::TASKS, handshake, version::Version},
+    protocol::{
+        extensions::TASKS,
+        handshake, headers,
+        stateless::{self, Introduction},
+        version::Version,
+    },
     upstream::{fault::Fault, settings::Era},
     wire::{message::Request, method::Method, raw::Raw},
 };
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// The header that names a request's method (2026-07-28, "Standard Request Headers").
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
 /// What is known of an upstream's era, until something is wrong with the upstream.
 #[derive(Debug, Default)]
@@ -82,29 +84,23 @@ impl Memory {
 }
 
 /// A request of our own to an upstream of the stateless era, in which the gateway introduces itself, and its headers.
-pub(crate) fn stateless(
+pub(crate) fn own_request(
     id: u64,
     method: &Method,
     mut params: Map<String, Value>,
 ) -> (Request, Vec<(HeaderName, HeaderValue)>) {
-    let info: Value = serde_json::from_str(handshake::info().as_str()).unwrap_or_default();
     let mut capabilities = handshake::offered();
     if *method == Method::Listen {
         // Who declares no tasks may be told of none.
         capabilities["extensions"] = json!({TASKS: {}});
     }
-    params.insert(
-        "_meta".into(),
-        json!({
-            "io.modelcontextprotocol/protocolVersion": Version::STATELESS.as_str(),
-            "io.modelcontextprotocol/clientInfo": info,
-            "io.modelcontextprotocol/clientCapabilities": capabilities,
-        }),
-    );
-    let request = Request::new(&Raw::of(&id), method, Some(&Raw::of(&params)));
-    // Names of methods have no characters that a header may not have.
-    let header = HeaderValue::from_str(method.as_str()).ok();
-    (request, header.into_iter().map(|value| (METHOD, value)).collect())
+    let (capabilities, client_info) = (Raw::of(&capabilities), handshake::info());
+    let who = Introduction { capabilities: &capabilities, client_info: &client_info, level: None };
+    let meta = serde_json::from_str(stateless::meta(&who).as_str()).unwrap_or_default();
+    params.insert("_meta".into(), meta);
+    let params = Raw::of(&params);
+    let request = Request::new(&Raw::of(&id), method, Some(&params));
+    (request, headers::standard(method, Some(&params)))
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl Ear {
     async fn open(&self, wanted: &Map<String, Value>) -> Result<Stream, Refusal> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let params = Map::from_iter([("notifications".to_owned(), Value::Object(wanted.clone()))]);
-        let (request, headers) = era::stateless(id, &Method::Listen, params);
+        let (request, headers) = era::own_request(id, &Method::Listen, params);
         let (sender, acknowledged) = oneshot::channel();
         let (wire, lane) = (self.wire.clone(), self.lane);
         let hear = async move { wire.hear(lane, id, request.bytes().clone(), &headers, sender).await };

@@ -33,6 +33,8 @@ use url::Url;
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The header of the protocol's revision.
 pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The header by which a Trunkline tells clients of the stateless era apart.
+const CLIENT: HeaderName = HeaderName::from_static("x-trunkline-session");
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 /// The most messages that one batch of an upstream may have.
 const MAX_BATCH: usize = 1000;
@@ -135,7 +137,9 @@ impl HttpLink {
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Response, Fault> {
         let mut all = self.headers.clone();
-        all.extend(headers.iter().cloned());
+        for (name, value) in headers {
+            all.insert(name, value.clone());
+        }
         let request = self.net.client(lane).post(self.url.clone()).headers(all).body(body);
         request.send().await.map_err(net::fault)
     }
@@ -267,7 +271,9 @@ impl HttpLink {
 
     /// Tells the upstream that the session ends; it may not care.
     pub(crate) async fn close(&self, lane: Lane) {
-        if self.has_session {
+        // In the stateless era nobody says good-bye, but who has a name of its own at another Trunkline.
+        let has_name = self.is_stateless && self.headers.contains_key(CLIENT);
+        if self.has_session || has_name {
             let request = self.net.client(lane).delete(self.url.clone()).headers(self.headers.clone());
             if let Err(error) = request.timeout(Duration::from_secs(2)).send().await {
                 tracing::debug!(error = %error.without_url(), "an upstream session could not be deleted");

@@ -110,7 +110,7 @@ impl Link {
         params: Option<Map<String, Value>>,
     ) -> Result<Answer, Fault> {
         if self.is_stateless() {
-            let (request, headers) = era::stateless(id, method, params.unwrap_or_default());
+            let (request, headers) = era::own_request(id, method, params.unwrap_or_default());
             return self.request(lane, id, request.bytes().clone(), None, &headers).await;
         }
         let params = params.map(|params| Raw::of(&params));

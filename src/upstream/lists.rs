@@ -6,13 +6,19 @@ use crate::{
         listing::{self, Definition, Kind, Listing, Mirroring},
     },
     protocol::call::Lane,
-    upstream::{fault::Fault, link::Link, settings::Settings, words},
-    wire::{message::excerpt, raw::Raw},
+    upstream::{
+        fault::Fault,
+        link::Link,
+        settings::{Settings, Transport},
+        words,
+    },
+    wire::{message::excerpt, part::Part, raw::Raw},
 };
 use serde_json::Value;
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 use tokio::time::{Instant, timeout};
 
@@ -27,6 +33,16 @@ const MAX_ITEMS: usize = 50_000;
 /// JSON-RPC's code for a method that is not there.
 const NO_METHOD: i64 = -32601;
 
+/// What an upstream lists.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    pub(crate) listing: Listing,
+    /// What was odd about it.
+    pub(crate) oddities: Vec<String>,
+    /// How long all of it is good for, where the upstream says so and does not tell of changes.
+    pub(crate) ttl: Option<Duration>,
+}
+
 /// Lists under way.
 struct Reading<'a> {
     link: &'a Link,
@@ -36,6 +52,7 @@ struct Reading<'a> {
     /// The bytes of all lists so far.
     size: usize,
     oddities: Vec<String>,
+    ttl: Option<Duration>,
 }
 
 /// Why one list could not be read.
@@ -46,7 +63,7 @@ enum Failed {
     Fault(Fault),
 }
 
-/// Reads all that an upstream lists, and what was odd about it.
+/// Reads all that an upstream lists.
 ///
 /// What it says besides its tools is worth less than they are: if it fails at one of these lists, but is there, then
 /// what was known `before` is kept.
@@ -56,8 +73,8 @@ pub(crate) async fn read(
     settings: &Settings,
     ids: &AtomicU64,
     before: Option<&Listing>,
-) -> Result<(Listing, Vec<String>), Fault> {
-    let mut reading = Reading { link, lane, settings, ids, size: 0, oddities: Vec::new() };
+) -> Result<Lists, Fault> {
+    let mut reading = Reading { link, lane, settings, ids, size: 0, oddities: Vec::new(), ttl: None };
     let mut listing = Listing::default();
     for kind in Kind::ALL {
         if !link.welcome.capabilities.contains_key(kind.capability()) {
@@ -85,7 +102,8 @@ pub(crate) async fn read(
         }
         reading.tell(format!("its {} could not be read, and what was known is kept: {fault}", kind.method()));
     }
-    Ok((listing, reading.oddities))
+    let Reading { oddities, ttl, .. } = reading;
+    Ok(Lists { listing, oddities, ttl })
 }
 
 /// What an upstream did not do in time: answer with a page, and end its list.
@@ -106,7 +124,10 @@ impl Reading<'_> {
         let (mut cursor, mut seen): (Option<String>, HashSet<String>) = (None, HashSet::new());
         for _ in 0..MAX_PAGES {
             let result = self.page(kind, cursor.as_deref()).await?;
-            let page = listing::read_page(kind, &result, Mirroring::Unsent)
+            self.note_ttl(kind, &result);
+            let is_sent = self.link.is_stateless() && self.link.transport() == Transport::Http;
+            let mirroring = if is_sent { Mirroring::Sent } else { Mirroring::Unsent };
+            let page = listing::read_page(kind, &result, mirroring)
                 .map_err(|error| Fault::NotMcp(format!("its {method} is not as specified: {error}")))?;
             items.extend(page.items);
             let said = hint.map_or(page.hint, |hint: Hint| hint.and(page.hint));
@@ -128,6 +149,19 @@ impl Reading<'_> {
             }
         }
         Err(Fault::NotMcp(format!("a list of more than {MAX_PAGES} pages")).into())
+    }
+
+    /// Notes for how long a page is good (2026-07-28, "Caching"). Zero says nothing about when to look again.
+    fn note_ttl(&mut self, kind: Kind, result: &Raw) {
+        let welcome = &self.link.welcome;
+        let tells = welcome.capabilities.get(kind.capability()).is_some_and(|own| own["listChanged"] == true);
+        if tells || !self.link.is_stateless() {
+            return;
+        }
+        let ttl = Part::of(result).member("ttlMs").and_then(|ttl| ttl.text().parse().ok());
+        if let Some(ttl) = ttl.filter(|ttl| *ttl > 0).map(Duration::from_millis) {
+            self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
+        }
     }
 
     async fn page(&mut self, kind: Kind, cursor: Option<&str>) -> Result<Raw, Failed> {

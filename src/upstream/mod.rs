@@ -269,7 +269,7 @@ pub async fn probe(settings: &Settings) -> Result<(Offer, Listing), Fault> {
     let listing = lists::read(&link, lane, settings, &ids, None).await;
     let offer = Offer::of(&link);
     link.close(lane).await;
-    Ok((offer, listing?.0))
+    Ok((offer, listing?.listing))
 }
 
 /// Where our ids begin: anywhere, since there are bridges (supergateway) that send every answer to every client.

@@ -1,6 +1,7 @@
 //! One stream for all calls of a session: what comes on it is told apart by our ids.
 
 use crate::{
+    protocol::stateless::SUBSCRIPTION_ID,
     upstream::{
         desk::{Cause, Desk},
         fault::Fault,
@@ -36,9 +37,6 @@ pub(crate) struct Mux {
 /// The place of a stream of notices; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Streaming(Mux, u64);
-
-/// The member of `_meta` that names the stream of a notice.
-const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 // === impl Mux ===
 

@@ -186,13 +186,13 @@ impl Opening<'_> {
     }
 
     async fn open_http(&self, url: &Url, headers: HeaderMap, way: Way) -> Result<Link, Fault> {
-        let initialize = || self.initialize_http(url, headers.clone());
+        let initialize = || Box::pin(self.initialize_http(url, headers.clone()));
         if way == Way::Initialize {
             return self.initialized(initialize()).await;
         }
         let (net, limit) = (self.net.clone(), self.settings.max_message);
         let link = Arc::new(HttpLink::stateless(net, url.clone(), headers.clone(), limit, self.desk()));
-        match Box::pin(self.ask(way, self.discover_http(&link), initialize())).await {
+        match self.ask(way, Box::pin(self.discover_http(&link)), initialize()).await {
             Ok(Asked::Stateless(welcome)) => Ok(self.stateless(welcome, Wire::Http(link)).await),
             Ok(Asked::Handshake(opened)) => Ok(opened),
             Err(not) if way == Way::Discover || not.is_final => Err(not.fault),
@@ -302,7 +302,7 @@ impl Opening<'_> {
 
     fn discover(&self) -> (u64, Request, Vec<(HeaderName, HeaderValue)>) {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let (request, headers) = era::stateless(id, &Method::Discover, Map::new());
+        let (request, headers) = era::own_request(id, &Method::Discover, Map::new());
         (id, request, headers)
     }
 

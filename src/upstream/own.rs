@@ -3,7 +3,12 @@
 use crate::{
     catalog::listing::Listing,
     protocol::{call::Lane, inbox::Inbox},
-    upstream::{Inner, Upstream, affinity::Affinity, lists, signals::Said},
+    upstream::{
+        Inner, Upstream,
+        affinity::Affinity,
+        lists::{self, Lists},
+        signals::Said,
+    },
     wire::method::Method,
 };
 use std::sync::Arc;
@@ -52,7 +57,7 @@ impl Inner {
             let shared = || self.status.borrow().listing.clone();
             let before = self.sessions.own_lists(affinity).map(|own| own.listing).or_else(shared);
             match lists::read(link, lane, &self.settings, &self.ids, before.as_deref()).await {
-                Ok((listing, _)) => {
+                Ok(Lists { listing, .. }) => {
                     let is_everybodys = shared().as_deref() == Some(&listing);
                     let own = OwnLists { listing: Arc::new(listing), inbox: inbox.clone() };
                     lease.keep_lists((!is_everybodys).then_some(own));

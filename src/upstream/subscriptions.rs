@@ -141,6 +141,20 @@ impl Subscriptions {
         self.all().iter().filter_map(|(affinity, topics)| Some((*affinity, caller(topics)?))).collect()
     }
 
+    /// Callers may be served by other sessions from now on: what they are subscribed to goes with them.
+    pub(crate) fn rehome(&self, home: impl Fn(&Caller) -> Affinity) {
+        let mut all = self.all();
+        let mut moved: HashMap<Affinity, Topics> = HashMap::new();
+        for (topic, subscribers) in std::mem::take(&mut *all).into_values().flatten() {
+            for (session, caller) in subscribers.callers {
+                let there = moved.entry(home(&caller)).or_default().entry(topic.clone()).or_default();
+                there.callers.insert(session, caller);
+                there.is_agreed |= subscribers.is_agreed;
+            }
+        }
+        *all = moved;
+    }
+
     /// Tells all subscribers of an upstream session; a notice may name a part of what they subscribed to
     /// (resources, "Subscriptions").
     pub(crate) fn updated(&self, affinity: Affinity, alias: &str, notice: &Notice) {

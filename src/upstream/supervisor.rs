@@ -2,7 +2,14 @@
 
 use crate::{
     protocol::call::Lane,
-    upstream::{Inner, Offer, State, affinity::Affinity, fault::Fault, link::Link, lists, open::Purpose},
+    upstream::{
+        Inner, Offer, State,
+        affinity::Affinity,
+        fault::Fault,
+        link::Link,
+        lists::{self, Lists},
+        open::Purpose,
+    },
 };
 use std::{
     sync::Arc,
@@ -31,6 +38,8 @@ const OFTEN: u32 = 10;
 /// The same for a list that changes all the time.
 const SETTLE_MOST: Duration = Duration::from_secs(5);
 
+/// However short-lived lists are, they are not read more often.
+const REFRESH_LEAST: Duration = Duration::from_secs(5);
 /// The wait before a caller's session that ended is opened again, for what it was subscribed to.
 const LOST: Duration = Duration::from_secs(1);
 
@@ -41,6 +50,8 @@ pub(super) struct Supervisor {
     failures: u32,
     down_since: Option<Instant>,
     oddities: Vec<String>,
+    /// How long the lists are good for, as far as the upstream says so.
+    ttl: Option<Duration>,
 }
 
 /// Why serving ended.
@@ -53,7 +64,7 @@ enum End {
 
 impl Supervisor {
     pub(super) fn new(inner: Arc<Inner>, stop: CancellationToken) -> Self {
-        Self { inner, stop, failures: 0, down_since: None, oddities: Vec::new() }
+        Self { inner, stop, failures: 0, down_since: None, oddities: Vec::new(), ttl: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -85,7 +96,11 @@ impl Supervisor {
         let inner = self.inner.clone();
         let audience = inner.audience(Affinity::Shared, None);
         let link = Arc::new(inner.open(LANE, &audience, None, Purpose::Keep).await?);
+        let was_stateless = inner.is_stateless();
         inner.offer.store(Some(Arc::new(Offer::of(&link))));
+        if was_stateless != link.is_stateless() {
+            inner.subscriptions.rehome(|caller| inner.affinity(caller));
+        }
         self.list(&link).await?;
         if inner.is_shared(link.has_session()) {
             inner.sessions.share(link.clone());
@@ -101,8 +116,9 @@ impl Supervisor {
         let before = inner.status.borrow().listing.clone();
         // What is said from here on is about lists that may not be read any more below.
         let said = *inner.signals.said();
-        let (listing, oddities) =
+        let Lists { listing, oddities, ttl } =
             lists::read(link, LANE, &inner.settings, &inner.ids, before.as_deref()).await?;
+        self.ttl = ttl;
         if oddities != self.oddities {
             for oddity in &oddities {
                 tracing::warn!(alias = %inner.alias, "{oddity}");
@@ -149,7 +165,7 @@ impl Supervisor {
         let stop = self.stop.clone();
         let inner = self.inner.clone();
         let mut ping = ticker(timeouts.ping);
-        let mut refresh = ticker(timeouts.refresh);
+        let mut refresh = ticker(self.refresh());
         let mut pace = Pace::new();
         let listener = link.clone();
         let mut listening = AbortOnDropHandle::new(tokio::spawn(async move { listen(&listener).await }));
@@ -164,6 +180,9 @@ impl Supervisor {
             }
         }));
         let end = loop {
+            if refresh.period() != self.refresh() {
+                refresh = ticker(self.refresh());
+            }
             tokio::select! {
                 () = stop.cancelled() => break End::Stopped,
                 lost = &mut listening => break End::Lost(lost.unwrap_or(Fault::Stopping)),
@@ -185,9 +204,18 @@ impl Supervisor {
             }
         };
         drop(listening);
-        // A farewell to a dead upstream must not hold up the next attempt.
-        inner.net.farewells().spawn(async move { link.close(LANE).await });
+        // What is kept for a name there is not this link's alone.
+        if matches!(end, End::Stopped) || !link.is_stateless() {
+            // A farewell to a dead upstream must not hold up the next attempt.
+            inner.net.farewells().spawn(async move { link.close(LANE).await });
+        }
         end
+    }
+
+    /// How often the lists are read again unasked.
+    fn refresh(&self) -> Duration {
+        let most = self.inner.settings.timeouts.refresh;
+        self.ttl.map_or(most, |ttl| ttl.max(REFRESH_LEAST).min(most))
     }
 
     /// Asks whether it is there, and whether it is still what it was.
