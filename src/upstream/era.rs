@@ -90,7 +90,7 @@ pub(crate) fn own_request(
     mut params: Map<String, Value>,
 ) -> (Request, Vec<(HeaderName, HeaderValue)>) {
     let mut capabilities = handshake::offered();
-    if *method == Method::Listen {
+    if params.get("notifications").is_some_and(|wanted| wanted.get("taskIds").is_some()) {
         // Who declares no tasks may be told of none.
         capabilities["extensions"] = json!({TASKS: {}});
     }
