@@ -170,6 +170,8 @@ async fn a_change_of_a_task_is_told_to_who_listens_to_it() {
     assert_eq!(agreed, json!({"taskIds": [of_bob]}));
     let asked = db.wait_for("subscriptions/listen", 1).await.json();
     assert_eq!(asked["params"]["notifications"], json!({"taskIds": [SAME]}));
+    let declared = &asked["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"];
+    assert_eq!(declared, &json!({"io.modelcontextprotocol/tasks": {}}), "who declares none is told of none");
     db.tell(&changed("working"));
     web.tell(&changed("failed"));
     for (stream, id, status) in [(&mut anns, &of_ann, "working"), (&mut bobs, &of_bob, "failed")] {

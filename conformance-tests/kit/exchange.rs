@@ -373,21 +373,6 @@ impl Stream {
         None
     }
 
-    /// Sends pieces as they come, until there are no more or the client hangs up.
-    pub(crate) async fn follow_all(mut self, mut texts: mpsc::UnboundedReceiver<String>) -> Kept {
-        loop {
-            let mut nothing = [0_u8; 1];
-            tokio::select! {
-                text = texts.recv() => match text {
-                    Some(text) => self.raw(&text).await,
-                    None => return None,
-                },
-                // The client says nothing here, so that whatever is read is the end.
-                _ = self.0.read(&mut nothing) => return None,
-            }
-        }
-    }
-
     /// Waits until the client hangs up.
     pub(crate) async fn until_hung_up(mut self) -> Kept {
         self.hung_up().await;

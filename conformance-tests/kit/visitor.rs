@@ -148,13 +148,13 @@ impl Exchange {
     /// Begins a stream with a message; what the fake tells from then on goes there as well, until the client hangs up.
     pub(crate) async fn hold_stream(self, first: &str) -> Kept {
         let id = format!("listen-{}", self.seen.id());
-        let (sender, texts) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut texts) = tokio::sync::mpsc::unbounded_channel();
         let shared = self.shared.clone();
         let _ = sender.send(event(first));
         shared.attach(&id, sender);
-        let kept = self.stream().await.follow_all(texts).await;
+        self.stream().await.follow(&mut texts).await;
         shared.detach(&id);
-        kept
+        None
     }
 }
 

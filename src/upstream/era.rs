@@ -101,7 +101,7 @@ pub(crate) fn own_request(
         Some(introduced) => (introduced.capabilities.clone(), introduced.client_info.clone()),
         None => {
             let mut capabilities = handshake::offered();
-            if *method == Method::Listen {
+            if params.get("notifications").is_some_and(|wanted| wanted.get("taskIds").is_some()) {
                 // Who declares no tasks may be told of none.
                 capabilities["extensions"] = json!({TASKS: {}});
             }

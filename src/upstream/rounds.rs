@@ -71,6 +71,8 @@ pub(in crate::upstream) enum Asked {
     Cancelled,
 }
 
+/// How long the result of a task is to be kept by an upstream: its caller waits for it.
+const TASK_TTL: Duration = Duration::from_hours(1);
 /// How often one call is sent again with answers.
 const MOST_ROUNDS: u32 = 32;
 /// The most questions at once.
@@ -101,7 +103,9 @@ impl Rounds {
                 let foreign: &[&str] = if is_call { &["task"] } else { &[] };
                 let mut edits = if is_stateless { stateless::strip(&params, foreign) } else { Vec::new() };
                 if outbound.needs_task && extensions::makes_tasks(&link.welcome.capabilities) {
-                    edits.extend(Part::of(&params).insertion(br#""task":{}"#));
+                    // There are servers that make no task for who does not say how long it is to be kept.
+                    let ttl = format!(r#""task":{{"ttl":{}}}"#, TASK_TTL.as_millis());
+                    edits.extend(Part::of(&params).insertion(ttl.as_bytes()));
                 }
                 outbound.body(id, &edits)
             }

@@ -145,9 +145,9 @@ impl Subscriptions {
     pub(crate) fn rehome(&self, home: impl Fn(&Caller) -> Affinity) {
         let mut all = self.all();
         let mut moved: HashMap<Affinity, Topics> = HashMap::new();
-        for (uri, subscribers) in std::mem::take(&mut *all).into_values().flatten() {
+        for (topic, subscribers) in std::mem::take(&mut *all).into_values().flatten() {
             for (session, caller) in subscribers.callers {
-                let there = moved.entry(home(&caller)).or_default().entry(uri.clone()).or_default();
+                let there = moved.entry(home(&caller)).or_default().entry(topic.clone()).or_default();
                 there.callers.insert(session, caller);
                 there.is_agreed |= subscribers.is_agreed;
             }
