@@ -441,3 +441,39 @@ async fn a_request_of_an_upstream_that_may_not_ask_is_not_passed_on() {
     assert!(peer.heard().is_empty());
     assert!(fake.seen_of("answer").is_empty());
 }
+
+#[tokio::test]
+async fn clients_of_its_own_era_keep_its_state_sealed_for_them() {
+    let fake = Script::new(Dialect::Events).newest("db").start();
+    let gateway = Setup::new().alias("db", &fake).master("master").key("other", None, None).ready().await;
+    ask_once(&fake, json!({"q": {"method": ELICIT, "params": {"message": "?", "x": 1.0}}}), Some(STATE));
+    let client = Modern::asking(&gateway, "/mcp").key("master");
+    let asked = client.call_asked("db-echo").await;
+    assert_eq!(
+        asked.questions(),
+        [("q".into(), json!({"method": ELICIT, "params": {"message": "?", "x": 1.0}}))]
+    );
+    assert_eq!(gateway.parked(), 0);
+    let responses = json!({"q": {"action": "accept", "n": 1.50}});
+    // It is for this request of this client.
+    let stranger = Modern::asking(&gateway, "/mcp").key("other");
+    for answer in [
+        stranger.again("db-echo", &asked.state, &responses).await,
+        client.clone().at("/mcp/db").again("echo", &asked.state, &responses).await,
+        client.again("db-echo", &asked.state[1..], &responses).await,
+        client.again("db-echo", "s", &responses).await,
+    ] {
+        assert_eq!(answer["error"]["data"]["reason"], "request_state", "{answer}");
+    }
+    assert_eq!(fake.seen_of("tools/call").len(), 1, "nothing of it reaches the upstream");
+    // The upstream says itself how often it takes it.
+    for _ in 0..2 {
+        let answer = client.again("db-echo", &asked.state, &responses).await;
+        assert_eq!(answer["result"]["told"], responses, "{answer}");
+        assert_eq!(answer["result"]["resultType"], "complete");
+    }
+    for call in &fake.seen_of("tools/call")[1..] {
+        assert!(call.text().contains(&format!(r#""requestState":{STATE}"#)), "{}", call.text());
+    }
+    gateway.until_quiet().await;
+}
