@@ -7,6 +7,7 @@ use crate::{
         listens::{Filter, Listen, TooMany},
         stream::Reader,
     },
+    relay::Named,
     session::table::{Open, Session},
     wire::{error::Failure, message::Request, sse},
 };
@@ -60,15 +61,24 @@ pub(super) async fn listen(
     let (subscriber, inner) = (front.0.sessions.number(), &front.0);
     // The client may leave while upstreams are still being asked.
     let _subscribed = Subscribed { front: front.clone(), subscriber };
-    let accepted = inner.relay.listen(inner.lane, session, subscriber, filter).await;
+    let (accepted, names) = inner.relay.listen(inner.lane, session, subscriber, filter).await;
+    let rename = || {
+        for Named { alias, native, shown } in &names {
+            session.inbox.rename(alias.as_str(), native, shown);
+        }
+    };
+    // Before anything is told, and once more: until the stream is there, the end of another may have taken the names away.
+    rename();
     let added = session.inbox.listens.add(&request.id(), accepted, session.stream());
     let listen = added.map_err(|TooMany(most)| {
+        session.inbox.forget_unheard();
         Failure::exhausted(
             "too_many_streams",
             format!("this client listens on {most} streams, which is the limit"),
         )
         .hint("end some of them")
     })?;
+    rename();
     let reader = listen.stream().read(None);
     let (session, stop) = (session.clone(), front.0.stop.clone());
     let _open = session.open_stream();
@@ -112,6 +122,7 @@ impl Listening {
 impl Drop for Held {
     fn drop(&mut self) {
         self.session.inbox.listens.remove(&self.listen);
+        self.session.inbox.forget_unheard();
         self.listen.stream().close();
     }
 }

@@ -21,6 +21,8 @@ mod validate;
 mod violation;
 mod welcome;
 
+pub use listen::Named;
+
 use crate::{
     catalog::{
         listing::{Kind, Listing},
