@@ -77,11 +77,11 @@ async fn what_it_needs_is_asked_on_the_calls_stream_and_brought_back(
     }
     assert!(answer["result"].get("resultType").is_none(), "{answer}");
     assert_eq!(peer.heard().len(), 3);
-    let [first, second] = <[_; 2]>::try_from(fake.seen_of(method)).ok().expect("two rounds");
+    let [first, second] = <[_; 2]>::try_from(fake.seen_of(method)).expect("two rounds");
     assert_ne!(first.id(), second.id());
     match state {
         Some(state) => {
-            assert!(second.text().contains(&format!(r#""requestState":{state}"#)), "{}", second.text())
+            assert!(second.text().contains(&format!(r#""requestState":{state}"#)), "{}", second.text());
         }
         None => assert!(!second.text().contains("requestState"), "{}", second.text()),
     }

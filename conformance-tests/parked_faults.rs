@@ -92,7 +92,6 @@ async fn a_state_that_was_changed_is_nobodys() {
     let responses = &responses;
     stream::iter(forged)
         .for_each_concurrent(16, |forged| async move {
-            // The last character of base64 may have bits that mean nothing.
             let answer = client.again("db-echo", &forged, responses).await;
             refused(&answer, "request_state");
         })

@@ -60,7 +60,7 @@ pub(super) async fn listen(
     }
     let (subscriber, inner) = (front.0.sessions.number(), &front.0);
     // The client may leave while upstreams are still being asked.
-    let _subscribed = Subscribed { front: front.clone(), subscriber };
+    let subscribed = Subscribed { front: front.clone(), subscriber };
     let (accepted, names) = inner.relay.listen(inner.lane, session, subscriber, filter).await;
     let rename = || {
         for Named { alias, native, shown } in &names {
@@ -81,8 +81,8 @@ pub(super) async fn listen(
     rename();
     let reader = listen.stream().read(None);
     let (session, stop) = (session.clone(), front.0.stop.clone());
-    let _open = session.open_stream();
-    Ok(Listening { reader, stop, is_over: false, held: Held { session, listen, _subscribed, _open } })
+    let held = Held { _open: session.open_stream(), session, listen, _subscribed: subscribed };
+    Ok(Listening { reader, stop, is_over: false, held })
 }
 
 // === impl Listening ===
