@@ -215,6 +215,40 @@ async fn who_leaves_before_the_upstream_agreed_leaves_nothing_behind() {
     assert_eq!(gateway.clients().len(), 1);
 }
 
+#[tokio::test]
+async fn other_names_are_kept_for_as_long_as_they_are_of_use() {
+    let [db, web] = ["db", "web"].map(|name| script(name).start());
+    let refuse = |exchange: Exchange| async move {
+        let is_known = exchange.seen.json()["params"]["uri"] == "x://one";
+        if is_known {
+            exchange.result("{}").await
+        } else {
+            exchange.talk().await.error(r#"{"code":-32002,"message":"no"}"#).await
+        }
+    };
+    db.on("resources/subscribe", refuse);
+    let gateway = Setup::new().alias("db", &db).alias("web", &web).ready().await;
+    let client = Modern::new(&gateway, "/mcp");
+    let mut kept = client.listen(&json!("kept"), &json!({"resourceSubscriptions": ["x://db/one"]})).await;
+    acknowledged(&mut kept).await;
+    let names = || gateway.clients().iter().map(|session| session.inbox.names()).sum::<usize>();
+    assert_eq!(names(), 1);
+    for round in 0..5 {
+        let mut uris: Vec<_> = (0..20).map(|number| format!("x://db/{round}/{number}")).collect();
+        uris.extend(["x://web/one".into(), "x://db/one".into()]);
+        let mut events = client.listen(&json!(round), &json!({"resourceSubscriptions": uris})).await;
+        let agreed = acknowledged(&mut events).await["notifications"]["resourceSubscriptions"].clone();
+        assert_eq!(agreed, json!(["x://web/one", "x://db/one"]));
+        assert_eq!(names(), 2);
+        drop(events);
+        eventually("the name to be forgotten", || names() == 1).await;
+    }
+    db.tell(&updated("x://one"));
+    assert_eq!(message(&mut kept).await["params"]["uri"], "x://db/one");
+    drop(kept);
+    eventually("all names to be forgotten", || names() == 0).await;
+}
+
 /// Waits until so many streams are listened to.
 async fn until_listens(gateway: &Running, count: usize) {
     eventually(&format!("{count} streams"), || {

@@ -77,11 +77,11 @@ async fn what_it_needs_is_asked_on_the_calls_stream_and_brought_back(
     }
     assert!(answer["result"].get("resultType").is_none(), "{answer}");
     assert_eq!(peer.heard().len(), 3);
-    let [first, second] = <[_; 2]>::try_from(fake.seen_of(method)).ok().expect("two rounds");
+    let [first, second] = <[_; 2]>::try_from(fake.seen_of(method)).expect("two rounds");
     assert_ne!(first.id(), second.id());
     match state {
         Some(state) => {
-            assert!(second.text().contains(&format!(r#""requestState":{state}"#)), "{}", second.text())
+            assert!(second.text().contains(&format!(r#""requestState":{state}"#)), "{}", second.text());
         }
         None => assert!(!second.text().contains("requestState"), "{}", second.text()),
     }
@@ -440,4 +440,40 @@ async fn a_request_of_an_upstream_that_may_not_ask_is_not_passed_on() {
     assert!(peer.call("db-echo").await["result"].is_object());
     assert!(peer.heard().is_empty());
     assert!(fake.seen_of("answer").is_empty());
+}
+
+#[tokio::test]
+async fn clients_of_its_own_era_keep_its_state_sealed_for_them() {
+    let fake = Script::new(Dialect::Events).newest("db").start();
+    let gateway = Setup::new().alias("db", &fake).master("master").key("other", None, None).ready().await;
+    ask_once(&fake, json!({"q": {"method": ELICIT, "params": {"message": "?", "x": 1.0}}}), Some(STATE));
+    let client = Modern::asking(&gateway, "/mcp").key("master");
+    let asked = client.call_asked("db-echo").await;
+    assert_eq!(
+        asked.questions(),
+        [("q".into(), json!({"method": ELICIT, "params": {"message": "?", "x": 1.0}}))]
+    );
+    assert_eq!(gateway.parked(), 0);
+    let responses = json!({"q": {"action": "accept", "n": 1.50}});
+    // It is for this request of this client.
+    let stranger = Modern::asking(&gateway, "/mcp").key("other");
+    for answer in [
+        stranger.again("db-echo", &asked.state, &responses).await,
+        client.clone().at("/mcp/db").again("echo", &asked.state, &responses).await,
+        client.again("db-echo", &asked.state[1..], &responses).await,
+        client.again("db-echo", "s", &responses).await,
+    ] {
+        assert_eq!(answer["error"]["data"]["reason"], "request_state", "{answer}");
+    }
+    assert_eq!(fake.seen_of("tools/call").len(), 1, "nothing of it reaches the upstream");
+    // The upstream says itself how often it takes it.
+    for _ in 0..2 {
+        let answer = client.again("db-echo", &asked.state, &responses).await;
+        assert_eq!(answer["result"]["told"], responses, "{answer}");
+        assert_eq!(answer["result"]["resultType"], "complete");
+    }
+    for call in &fake.seen_of("tools/call")[1..] {
+        assert!(call.text().contains(&format!(r#""requestState":{STATE}"#)), "{}", call.text());
+    }
+    gateway.until_quiet().await;
 }

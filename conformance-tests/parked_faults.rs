@@ -92,7 +92,6 @@ async fn a_state_that_was_changed_is_nobodys() {
     let responses = &responses;
     stream::iter(forged)
         .for_each_concurrent(16, |forged| async move {
-            // The last character of base64 may have bits that mean nothing.
             let answer = client.again("db-echo", &forged, responses).await;
             refused(&answer, "request_state");
         })
@@ -159,7 +158,9 @@ async fn many_replays_at_once_answer_once() {
     .await;
     let (good, bad): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer["result"].is_object());
     assert_eq!((good.len(), bad.len()), (1, 19));
-    bad.into_iter().for_each(|answer| refused(answer, "request_state_used"));
+    for answer in bad {
+        refused(answer, "request_state_used");
+    }
     assert_eq!(db.seen_of("answer").len(), 1);
     gateway.until_quiet().await;
     assert_eq!(gateway.parked(), 0);
@@ -275,8 +276,7 @@ async fn questions_that_are_too_large_together_are_refused() {
 #[case::of_many_clients(50, 10_000)]
 #[tokio::test]
 async fn thousands_of_calls_that_would_wait(#[case] clients: usize, #[case] calls: usize) {
-    let mut settings = Settings::default();
-    settings.park_for = Duration::from_mins(1);
+    let settings = Settings { park_for: Duration::from_mins(1), ..Settings::default() };
     let (most, in_all) = (settings.max_parked_per_key, settings.max_parked);
     let fake = asking_any();
     let gateway = Setup::new().alias("db", &fake).session(|session| *session = settings).ready().await;

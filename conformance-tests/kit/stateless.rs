@@ -40,7 +40,7 @@ impl Seen {
         let twice = |wanted: &&str| {
             self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).count() > 1
         };
-        if let Some(name) = wanted.iter().map(|(name, _)| *name).find(|name| twice(&name)) {
+        if let Some(name) = wanted.iter().map(|(name, _)| *name).find(|name| twice(name)) {
             return Some((-32020, format!("{name} appears more than once")));
         }
         let wrong = wanted.into_iter().find(|(name, value)| self.header(name) != *value);

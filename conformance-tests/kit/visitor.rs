@@ -64,7 +64,7 @@ impl<'a> Visitor<'a> {
             .header("mcp-method", method)
             .body(body.to_string());
         let request = name.iter().fold(request, |request, name| request.header("mcp-name", name));
-        self.key.iter().fold(request, |request, key| request.bearer_auth(key))
+        self.key.iter().fold(request, reqwest::RequestBuilder::bearer_auth)
     }
 
     pub(crate) async fn reply(&self, method: &str, params: &Value) -> Reply {

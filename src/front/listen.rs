@@ -7,6 +7,7 @@ use crate::{
         listens::{Filter, Listen, TooMany},
         stream::Reader,
     },
+    relay::Named,
     session::table::{Open, Session},
     wire::{error::Failure, message::Request, sse},
 };
@@ -62,20 +63,28 @@ pub(super) async fn listen(
     }
     let (subscriber, inner) = (front.0.sessions.number(), &front.0);
     // The client may leave while upstreams are still being asked.
-    let subscribed = Subscribed { front: front.clone(), subscriber };
-    let accepted = inner.relay.listen(inner.lane, session, subscriber, filter).await;
+    let ends = Subscribed { front: front.clone(), subscriber };
+    let (accepted, names) = inner.relay.listen(inner.lane, session, subscriber, filter).await;
+    let rename = || {
+        for Named { alias, native, shown } in &names {
+            session.inbox.rename(alias.as_str(), native, shown);
+        }
+    };
+    // Before anything is told, and once more: until the stream is there, the end of another may have taken the names away.
+    rename();
     let added = session.inbox.listens.add(&request.id(), accepted, session.stream());
     let listen = added.map_err(|TooMany(most)| {
+        session.inbox.forget_unheard();
         Failure::exhausted(
             "too_many_streams",
             format!("this client listens on {most} streams, which is the limit"),
         )
         .hint("end some of them")
     })?;
+    rename();
     let reader = listen.stream().read(None);
     let (session, stop) = (session.clone(), front.0.stop.clone());
-    let open = session.open_stream();
-    let held = Held { session, listen, _subscribed: subscribed, _open: open };
+    let held = Held { _open: session.open_stream(), session, listen, _subscribed: ends };
     Ok(Listening { reader, stop, is_over: false, held })
 }
 
@@ -116,6 +125,7 @@ impl Listening {
 impl Drop for Held {
     fn drop(&mut self) {
         self.session.inbox.listens.remove(&self.listen);
+        self.session.inbox.forget_unheard();
         self.listen.stream().close();
     }
 }

@@ -172,6 +172,19 @@ impl Inbox {
         self.renamed().remove(&(alias.into(), native.into()));
     }
 
+    /// Forgets the names of what a client of the stateless era listens to no more.
+    pub fn forget_unheard(&self) {
+        let mut renamed = self.renamed();
+        // Looked at with the names locked: what is listened to is named afterwards.
+        let heard = self.listens.uris();
+        renamed.retain(|_, shown| heard.contains(&**shown));
+    }
+
+    /// How many resources the client knows under other names than their upstreams.
+    pub fn names(&self) -> usize {
+        self.renamed().len()
+    }
+
     /// Tells the client, now or when it listens, that a list changed; one notice tells of any number.
     pub fn changed(&self, method: &Method) {
         if self.is_stateless() {

@@ -14,7 +14,10 @@ use crate::{
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// What a client wants to hear of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,6 +197,11 @@ impl Listens {
         for listen in std::mem::take(&mut *self.open()) {
             listen.stream.close();
         }
+    }
+
+    /// The resources that any of the streams tells of.
+    pub fn uris(&self) -> HashSet<String> {
+        self.open().iter().flat_map(|listen| listen.filter.uris.iter().cloned()).collect()
     }
 
     /// How many streams are open.

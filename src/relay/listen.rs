@@ -1,7 +1,7 @@
 //! What a client of the stateless era listens to, as far as upstreams have a part in it.
 
 use crate::{
-    catalog::listing::Kind,
+    catalog::{listing::Kind, name::Alias},
     protocol::{
         call::{Lane, NOTICES},
         listens::{Filter, Followed},
@@ -17,6 +17,17 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+/// A resource that an upstream calls otherwise than its listener.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Whose it is.
+    pub alias: Alias,
+    /// What the upstream calls it.
+    pub native: String,
+    /// What the client calls it.
+    pub shown: String,
+}
+
 /// How long a client waits for upstreams to agree; what takes longer is not listened to.
 const AGREE: Duration = Duration::from_secs(5);
 /// How many subscriptions are made at once.
@@ -27,14 +38,15 @@ const LONGEST: usize = 8 * 1024;
 // === impl Relay ===
 
 impl Relay {
-    /// What of a filter can be listened to here; upstreams agreed to the subscriptions in it.
+    /// What of a filter can be listened to here, and under which other names upstreams know it; they agreed to the
+    /// subscriptions in it.
     pub async fn listen(
         &self,
         lane: Lane,
         session: &Arc<Session>,
         subscriber: u64,
         filter: Filter,
-    ) -> Filter {
+    ) -> (Filter, Vec<Named>) {
         let view = self.view_for(session);
         let has = |kind: Kind| {
             view.aliases()
@@ -47,20 +59,24 @@ impl Relay {
             let caller = caller.clone();
             async move {
                 let agreed = timeout(AGREE, self.subscribe(lane, session, &caller, &uri)).await;
-                agreed.unwrap_or(false).then_some(uri)
+                let (alias, native) = agreed.ok().flatten()?;
+                Some(Named { alias, native, shown: uri })
             }
         };
-        let mut uris = Vec::with_capacity(filter.uris.len());
+        let mut agreed = Vec::with_capacity(filter.uris.len());
         for some in filter.uris.chunks(AT_ONCE) {
-            uris.extend(join_all(some.iter().cloned().map(subscribe)).await);
+            agreed.extend(join_all(some.iter().cloned().map(subscribe)).await.into_iter().flatten());
         }
-        Filter {
+        let uris = agreed.iter().map(|named| named.shown.clone()).collect();
+        agreed.retain(|named| named.native != named.shown);
+        let filter = Filter {
             tools: filter.tools && has(Kind::Tools),
             prompts: filter.prompts && has(Kind::Prompts),
             resources: filter.resources && has(Kind::Resources),
-            uris: uris.into_iter().flatten().collect(),
+            uris,
             tasks: self.follow(lane, session, &caller, filter.tasks).await,
-        }
+        };
+        (filter, agreed)
     }
 
     /// The tasks of those named that their upstreams tell of.
@@ -92,18 +108,20 @@ impl Relay {
         }
     }
 
-    async fn subscribe(&self, lane: Lane, session: &Arc<Session>, caller: &Caller, uri: &str) -> bool {
+    /// Whose it is and what it is called there, if the upstream agreed.
+    async fn subscribe(
+        &self,
+        lane: Lane,
+        session: &Arc<Session>,
+        caller: &Caller,
+        uri: &str,
+    ) -> Option<(Alias, String)> {
         if uri.len() > LONGEST {
-            return false;
+            return None;
         }
         let view = self.view_for(session);
-        let Ok((alias, native)) = self.whose(session, &view, uri) else { return false };
-        let Some(member) = self.member(&alias).filter(|_| view.aliases().contains(&alias)) else {
-            return false;
-        };
-        if native != uri {
-            session.inbox.rename(alias.as_str(), &native, uri);
-        }
+        let (alias, native) = self.whose(session, &view, uri).ok()?;
+        let member = self.member(&alias).filter(|_| view.aliases().contains(&alias))?;
         let params = Raw::of(&json!({"uri": native}));
         let request = Request::new(&Raw::of(&0), &Method::Subscribe, Some(&params));
         let outbound = Outbound {
@@ -119,6 +137,6 @@ impl Relay {
         let (most, cancel) = (session.limits.max_subscriptions, CancellationToken::new());
         let agreed =
             member.upstream.subscribe(lane, caller, outbound, (&native, most), notices, &cancel).await;
-        matches!(agreed, Ok(Some(answer)) if !answer.is_error)
+        matches!(agreed, Ok(Some(answer)) if !answer.is_error).then_some((alias, native))
     }
 }

@@ -23,6 +23,8 @@ mod validate;
 mod violation;
 mod welcome;
 
+pub use listen::Named;
+
 use crate::{
     catalog::{
         listing::{Kind, Listing},

@@ -249,7 +249,9 @@ async fn ask(calling: &Calling<'_>, requests: Vec<Question>, urls: &mut Vec<Stri
     let mut questions = Vec::with_capacity(requests.len());
     for (number, (key, method, params)) in (1_u64..).zip(requests) {
         let address = params.as_ref().and_then(|params| url(&method, params));
-        let id = address.is_some().then(|| Uuid::new_v4().simple().to_string());
+        // This era has no such ids; one that is there all the same is the one that the client knows.
+        let own = || params::text(params.as_ref()?, "elicitationId").ok().map(|(id, _)| id.into_owned());
+        let id = address.as_ref().map(|_| own().unwrap_or_else(|| Uuid::new_v4().simple().to_string()));
         let named = id
             .as_ref()
             .zip(params.as_ref())
