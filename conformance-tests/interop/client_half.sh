@@ -4,10 +4,10 @@
 # more, as a client that speaks only the other era than the suite.
 # All of the revision's scenarios are taken but those that begin with auth/, which want a browser's part as well.
 #
-# usage: client_half.sh --suite MODULES [--suite MODULES]... --clients MODULES --gateway PROGRAM --out DIR
+# usage: client_half.sh --suite MODULES [--suite MODULES]... --clients MODULES --eras MODULES --gateway PROGRAM --out DIR
 #                       [--revision 2025-11-25]
 #
-# MODULES/node_modules holds a version of the suite, or the TypeScript SDK; node >= 22 is in PATH.
+# MODULES/node_modules holds a version of the suite, or the TypeScript SDK: its first generation, then its second; node >= 22 is in PATH.
 set -uo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=checks.sh
@@ -19,7 +19,8 @@ SUITES=() OUT='' REVISION=2025-11-25
 while (($#)); do
   case $1 in
     --suite) SUITES+=("${2:?MODULES}") ;;
-    --clients) export MODULES=${2:?MODULES} ;;
+    --clients) CLIENTS=${2:?MODULES} ;;
+    --eras) ERAS=${2:?MODULES} ;;
     --gateway) export GATEWAY=${2:?PROGRAM} ;;
     --out) OUT=${2:?DIR} ;;
     --revision) REVISION=${2:?REVISION} ;;
@@ -27,7 +28,7 @@ while (($#)); do
   esac
   shift 2
 done
-if ((${#SUITES[@]} == 0)) || [[ -z $OUT || -z ${MODULES-} || -z ${GATEWAY-} ]]; then
+if ((${#SUITES[@]} == 0)) || [[ -z $OUT || -z ${CLIENTS-} || -z ${ERAS-} || -z ${GATEWAY-} ]]; then
   sed -n '7,8s/^# //p' "$0" >&2
   exit 2
 fi
@@ -63,9 +64,10 @@ tries() { # WAY NAME
 
 # One scenario, in a subshell, which ends what it started.
 run() { # PROGRAM WAY NAME OUT
-  local code=0 version=(--spec-version "$REVISION")
+  local code=0 version=(--spec-version "$REVISION") modules=$CLIENTS
+  [[ ${SPEAKS[$2]} == handshake ]] || modules=$ERAS
   [[ $3 != sep-2640-* ]] || version=()
-  ERA=${SPEAKS[$2]} timeout --foreground -k 5 60 node "$1" client --command "${COMMAND[$2]}" --scenario "$3" \
+  ERA=${SPEAKS[$2]} MODULES=$modules timeout --foreground -k 5 60 node "$1" client --command "${COMMAND[$2]}" --scenario "$3" \
     "${version[@]}" --timeout 30000 -o "$4" >"$4.log" 2>&1 </dev/null &
   # shellcheck disable=SC2064 # this process, now
   trap "kill $!" TERM

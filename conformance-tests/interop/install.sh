@@ -7,6 +7,7 @@
 STAMPS=$TEST/stamps
 NODE=$TEST/npm/node/node_modules/node/bin
 CLIENTS=$TEST/npm/clients
+ERAS=$TEST/npm/eras
 # The official suite: the version that knows what a revision requires, and the last stable one.
 SUITES=("$TEST/npm/suite" "$TEST/npm/suite-0.1.16")
 PYTHON_SDKS=(1.30.0 2.3.0)

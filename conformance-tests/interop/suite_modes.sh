@@ -131,9 +131,9 @@ client_half() {
   local folder suites=()
   for folder in "${SUITES[@]}"; do suites+=(--suite "$folder"); done
   step "suite: client half 2025-11-25" 400 env "PATH=$NODE:$PATH" "$INTEROP/client_half.sh" "${suites[@]}" \
-    --clients "$CLIENTS" --gateway "$BIN" --out "$LOGS/suite-client-2025-11-25"
+    --clients "$CLIENTS" --eras "$ERAS" --gateway "$BIN" --out "$LOGS/suite-client-2025-11-25"
   step "suite: client half 2026-07-28" 400 env "PATH=$NODE:$PATH" "$INTEROP/client_half.sh" --suite "${SUITES[0]}" \
-    --revision 2026-07-28 --clients "$CLIENTS" --gateway "$BIN" --out "$LOGS/suite-client-2026-07-28"
+    --revision 2026-07-28 --clients "$CLIENTS" --eras "$ERAS" --gateway "$BIN" --out "$LOGS/suite-client-2026-07-28"
 }
 
 suite() { # [PART]...
