@@ -63,8 +63,8 @@ async fn a_flood_of_questions_costs_no_more_than_is_allowed() {
     fake.wait_for("answer", 1).await;
     let session = Session::open(&gateway, "/mcp").await;
     assert!(session.call("db-echo").await["result"].is_object());
-    // Nobody takes an answer: so many may wait, and the other questions are given up.
-    assert!(fake.seen_of("answer").len() <= 64, "{}", fake.seen_of("answer").len());
+    // Nobody takes an answer: so many may wait, and as many refusals; the other questions are given up.
+    assert!(fake.seen_of("answer").len() <= 128, "{}", fake.seen_of("answer").len());
 }
 
 #[tokio::test]

@@ -122,9 +122,10 @@ async fn a_call_whose_stream_is_cut_is_taken_up_where_it_stopped() {
         assert!(fake.seen_of("notifications/cancelled").is_empty());
         assert_eq!(fake.seen_of("tools/call").len(), 1);
         // A stream that is over can be read again, from any place.
-        for (place, number) in [(&last, expected.len()), (rest.last_id.as_ref().expect("an id"), 0)] {
-            assert_eq!(steps(&mut session.resume(place).await).await.len(), number);
-        }
+        assert_eq!(steps(&mut session.resume(&last).await).await.len(), expected.len());
+        // Whoever misses nothing is told so, or some would come back for ever.
+        let end = rest.last_id.as_ref().expect("an id");
+        assert_eq!(send(session.to_get().header("last-event-id", end)).await.status, 405);
         gateway.until_quiet().await;
         assert_eq!(session.delete().await.status, 200);
         gateway.until_nothing_is_left().await;

@@ -71,9 +71,12 @@ impl Relay {
         if let Scope::One(alias) = &session.endpoint.scope {
             return Ok((alias.clone(), uri.into()));
         }
-        // Files of skills need not be listed, and always say whose they are (SEP-2640).
-        if let Some((alias, native)) = view.skill(uri).filter(|(alias, _)| self.skilled(alias).is_some())
-            && uri.starts_with(SKILL)
+        // Files of skills need not be listed, and always say whose they are (SEP-2640); but what is listed under exactly
+        // this name is that.
+        let is_listed = || matches!(view.resolve(uri), Resolved::One { native, .. } if native == uri);
+        if uri.starts_with(SKILL)
+            && let Some((alias, native)) = view.skill(uri).filter(|(alias, _)| self.skilled(alias).is_some())
+            && !is_listed()
         {
             return Ok((alias.clone(), native.into_owned()));
         }

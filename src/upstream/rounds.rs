@@ -30,7 +30,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, sleep_until},
@@ -263,21 +263,27 @@ async fn ask(calling: &Calling<'_>, requests: Vec<Question>, urls: &mut Vec<Stri
             (Err(_), Some(address)) => return Ok(Asked::Address(address)),
             (Err(refusal), None) => return Ok(Asked::Refused(not_offered(alias, refusal, &method))),
         }
-        urls.extend(id);
-        questions.push((key, question));
+        questions.push((key, question, id));
     }
     let withdrawn = CancellationToken::new();
     let _withdraw = withdrawn.clone().drop_guard();
-    let all = join_all(questions.iter().map(|(_, question)| put(calling, question, &withdrawn)));
+    let all = join_all(questions.iter().map(|(_, question, _)| put(calling, question, &withdrawn)));
     let answers = tokio::select! {
         answers = all => answers,
         () = calling.cancel.cancelled() => return Ok(Asked::Cancelled),
         () = sleep_until(calling.deadline) => return Err(calling.overdue()),
     };
     let mut responses = Vec::with_capacity(questions.len());
-    for ((key, question), answer) in questions.into_iter().zip(answers) {
+    for ((key, question, id), answer) in questions.into_iter().zip(answers) {
         let response = match answer {
-            Some(answer) if !answer.is_error => answer.payload(),
+            Some(answer) if !answer.is_error => {
+                // What a person did not want to open never ends.
+                let action = Part::of(&answer.payload())
+                    .member("action")
+                    .and_then(|action| action.string().map(Cow::into_owned));
+                urls.extend(id.filter(|_| action.as_deref() == Some("accept")));
+                answer.payload()
+            }
             // A person who does not answer is foreseen (elicitation, "Response Actions"); a model or a folder is not.
             _ if question.method == Method::Elicit => Raw::of(&json!({"action": "cancel"})),
             answer => {
