@@ -281,7 +281,7 @@ async fn ask(calling: &Calling<'_>, requests: Vec<Question>, urls: &mut Vec<Stri
                 let action = Part::of(&answer.payload())
                     .member("action")
                     .and_then(|action| action.string().map(Cow::into_owned));
-                urls.extend(id.filter(|_| action.as_deref() == Some("accept")));
+                urls.extend(id.filter(|_| !matches!(action.as_deref(), Some("decline" | "cancel"))));
                 answer.payload()
             }
             // A person who does not answer is foreseen (elicitation, "Response Actions"); a model or a folder is not.
