@@ -4,14 +4,14 @@ use crate::{
     catalog::view::Scope,
     front::{
         Front, events, listen, reply,
-        turn::{Begun, Step, Turn},
+        turn::{Begun, Bound, Step, Turn},
     },
     policy::identity::Identity,
     protocol::{
         call::Events,
         headers,
         input::{self, Retry},
-        seal::{self, State, Unsealed},
+        seal::{State, Unsealed},
         stateless::{self, Envelope},
     },
     session::{parked::Gone, table::Session},
@@ -91,7 +91,7 @@ impl Front {
         match request.method {
             Method::Discover => {
                 let result = self.0.relay.discover(place.identity, place.scope);
-                Ok(Led::Turn(Box::new(self.turn(&session, &request, Vec::new(), |request| {
+                Ok(Led::Turn(Box::new(self.turn(&session, &request, |request| {
                     Events::ready(Answer::result(&request.id(), &result))
                 }))))
             }
@@ -110,20 +110,20 @@ impl Front {
                 headers::check_params(headers, &row.mirrored, params::arguments(&params).as_ref())?;
             }
         }
-        let endpoint = format!("{:?}", place.scope);
-        let bound = seal::bound(session.identity.key.number(), &endpoint, Some((&request.method, &params)));
-        let retry = input::retry(&params).map_err(Failure::invalid_params)?;
+        let retry = if may_ask(&request.method) { input::retry(&params) } else { Ok(None) };
+        let retry = retry.map_err(Failure::invalid_params)?;
         let request = match retry {
             None | Some(Retry { state: None, .. }) => request,
             Some(Retry { state: Some((text, at)), responses }) => {
-                let content = self.0.seal.open(&text, &bound).map_err(unsealed)?;
+                let (key, scope) = (session.identity.key, place.scope.clone());
+                let bound = Bound { key, scope, request: request.clone() };
+                let content = self.0.seal.open(&text, &bound.to_bytes()).map_err(unsealed)?;
                 match State::from_bytes(&content).ok_or_else(|| unsealed(Unsealed::Forged))? {
                     State::Parked { id, round } => {
-                        let taken = self.0.parked.take(id, session.identity.key, round);
-                        let mut going = taken.map_err(gone)?;
+                        let mut going = self.0.parked.take(id, key, round).map_err(gone)?;
                         going.take(responses.unwrap_or_default());
                         let progress = params::progress_token(&params).ok().flatten().map(|(token, _)| token);
-                        return Ok(Turn::resume(self, going, request.id(), bound, progress));
+                        return Ok(Turn::resume(self, going, bound, progress));
                     }
                     State::Upstreams(state) => rewritten(&request, &[(at, state.as_bytes())]),
                     State::Again => {
@@ -134,20 +134,18 @@ impl Front {
                 }
             }
         };
-        Ok(self.turn(&session, &request, bound, |request| {
-            self.0.relay.handle(self.0.lane, &session, request.clone())
-        }))
+        Ok(self
+            .turn(&session, &request, |request| self.0.relay.handle(self.0.lane, &session, request.clone())))
     }
 
     fn turn(
         &self,
         session: &Arc<Session>,
         request: &Request,
-        bound: Vec<u8>,
         events: impl FnOnce(&Request) -> Events,
     ) -> Turn {
-        let (session, method, id) = (session.clone(), request.method.clone(), request.id());
-        Turn::begin(self, Begun { session, method, id, bound }, events(request))
+        let begun = Begun { session: session.clone(), request: request.clone() };
+        Turn::begin(self, begun, events(request))
     }
 }
 
@@ -156,6 +154,11 @@ fn tag(value: &HeaderValue) -> Result<&str, Failure> {
         let message = format!("Invalid request: {CLIENT} must have 1 to {LONGEST_CLIENT} visible characters");
         Failure::invalid_request("client", message)
     })
+}
+
+/// Whether the answer to a request may be a question (2026-07-28, basic/patterns/mrtr).
+pub(super) fn may_ask(method: &Method) -> bool {
+    matches!(method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead)
 }
 
 /// Methods of the handshake era that this one does not have (2026-07-28, changelog).

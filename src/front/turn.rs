@@ -2,19 +2,20 @@
 //! or to questions with which the client comes back (2026-07-28, basic/patterns/mrtr, SEP-2322).
 
 use crate::{
-    front::Front,
+    catalog::view::Scope,
+    front::{Front, stateless::may_ask},
     policy::identity::KeyId,
     protocol::{
         ask::Ask,
         call::{Answering, Detached, Event, Events},
         input,
-        seal::State,
+        seal::{self, State},
         shape::{self, Kind},
     },
     session::{parked::Ticket, table::Session},
     wire::{
         error::{Failure, stateless_status},
-        message::{Answer, Notice},
+        message::{Answer, Notice, Request},
         method::Method,
         params,
         part::Part,
@@ -51,8 +52,7 @@ pub(super) struct Going {
 /// A request under way.
 pub(super) struct Turn {
     front: Front,
-    /// What its requests are bound to.
-    bound: Vec<u8>,
+    bound: Bound,
     /// The request's id.
     id: Raw,
     progress: Progress,
@@ -80,14 +80,29 @@ pub(super) enum Step {
 /// What a request is about that began a call.
 pub(super) struct Begun {
     pub(super) session: Arc<Session>,
-    pub(super) method: Method,
-    pub(super) id: Raw,
-    /// What its questions are bound to.
-    pub(super) bound: Vec<u8>,
+    pub(super) request: Request,
+}
+
+/// What is sealed for a client is bound to: its key, its endpoint, and what it asked for. Few requests need it.
+pub(super) struct Bound {
+    pub(super) key: KeyId,
+    pub(super) scope: Scope,
+    pub(super) request: Request,
 }
 
 /// How long other questions of the same call are waited for: each round costs the client a request.
 const GATHER: Duration = Duration::from_millis(20);
+
+// === impl Bound ===
+
+impl Bound {
+    /// As bytes, to be sealed with.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let params = self.request.params();
+        let asked = params.as_ref().map(|params| (&self.request.method, params));
+        seal::bound(self.key.number(), &format!("{:?}", self.scope), asked)
+    }
+}
 
 // === impl Going ===
 
@@ -155,7 +170,10 @@ impl fmt::Debug for Going {
 impl Turn {
     /// A call that begins.
     pub(super) fn begin(front: &Front, begun: Begun, events: Events) -> Self {
-        let Begun { session, method, id, bound } = begun;
+        let Begun { session, request } = begun;
+        let (id, method) = (request.id(), request.method.clone());
+        let (key, scope) = (session.identity.key, session.endpoint.scope.clone());
+        let bound = Bound { key, scope, request };
         let Events { answer, notices, cancel } = events;
         let going = Going {
             session,
@@ -180,8 +198,8 @@ impl Turn {
     }
 
     /// A call that goes on with another request, which has a progress token of its own, or none.
-    pub(super) fn resume(front: &Front, going: Going, id: Raw, bound: Vec<u8>, token: Option<Raw>) -> Self {
-        let progress = Progress::With(token);
+    pub(super) fn resume(front: &Front, going: Going, bound: Bound, token: Option<Raw>) -> Self {
+        let (id, progress) = (bound.request.id(), Progress::With(token));
         Self { front: front.clone(), bound, id, progress, ready: VecDeque::new(), going: Some(going) }
     }
 
@@ -210,12 +228,14 @@ impl Turn {
                 let notice = self.notice(notice);
                 self.ready.extend(notice.map(Step::Notice));
             }
-            Event::Ask(ask) => {
-                if let Some(going) = &mut self.going {
+            Event::Ask(ask) => match &mut self.going {
+                Some(going) if may_ask(&going.method) => {
                     going.detach();
                     going.keep(ask);
                 }
-            }
+                // Dropped, a question is refused: nothing but these may be answered with one.
+                _ => tracing::debug!("an upstream asks in a request that cannot be answered with a question"),
+            },
             // There is no coming back to this stream.
             Event::HangUp(_) => {}
         }
@@ -264,7 +284,7 @@ impl Turn {
         let step = match inner.parked.put_back(ticket, key, bytes, limits.park_for, going) {
             Ok(Ticket { id, round }) => {
                 let state = State::Parked { id, round }.to_bytes();
-                let state = inner.seal.seal(&state, &self.bound, Some(limits.park_for));
+                let state = inner.seal.seal(&state, &self.bound.to_bytes(), Some(limits.park_for));
                 let result = input::input_required_result(&requests, Some(&state));
                 let answer = Answer::result(&self.id, &result);
                 Step::Last(StatusCode::OK, answer.bytes().clone())
@@ -315,7 +335,7 @@ impl Turn {
                     Some((state, at)) => {
                         // What an upstream keeps with a client is for nobody but this client.
                         let content = State::Upstreams(state).to_bytes();
-                        let sealed = Raw::of(&self.front.0.seal.seal(&content, &self.bound, None));
+                        let sealed = Raw::of(&self.front.0.seal.seal(&content, &self.bound.to_bytes(), None));
                         answer.rewrite(&[(at, sealed)])
                     }
                     None => answer,
@@ -336,7 +356,7 @@ impl Turn {
     /// What the handshake era says with error -32042: addresses that have to be opened before the request is sent again.
     fn addresses(&self, going: &Going, error: &Raw) -> Option<Step> {
         let requests = input::url_elicitations(error)?;
-        let can_ask = matches!(going.method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead);
+        let can_ask = may_ask(&going.method);
         let offers_urls = going.session.inbox.hello().is_some_and(|(hello, _)| hello.offers.urls);
         if !(can_ask && offers_urls) {
             // This era knows no such error.
@@ -351,7 +371,7 @@ impl Turn {
                 &failure.hint(format!("open in a browser, and then try again: {}", addresses.join(", "))),
             ));
         }
-        let state = self.front.0.seal.seal(&State::Again.to_bytes(), &self.bound, None);
+        let state = self.front.0.seal.seal(&State::Again.to_bytes(), &self.bound.to_bytes(), None);
         let result = input::input_required_result(&requests, Some(&state));
         Some(Step::Last(StatusCode::OK, Answer::result(&self.id, &result).bytes().clone()))
     }

@@ -210,7 +210,8 @@ impl Ready {
         let began = Instant::now();
         let caller = caller(&self.session);
         let is_stateless = self.session.inbox.is_stateless();
-        let level = self.request.params().filter(|_| is_stateless).as_ref().and_then(level::of_request);
+        let params = if is_stateless { self.request.params() } else { None };
+        let level = params.as_ref().and_then(level::of_request);
         let outbound = Outbound {
             request: &self.request,
             edits: &self.edits,

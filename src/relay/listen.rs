@@ -124,14 +124,7 @@ impl Relay {
         let member = self.member(&alias).filter(|_| view.aliases().contains(&alias))?;
         let params = Raw::of(&json!({"uri": native}));
         let request = Request::new(&Raw::of(&0), &Method::Subscribe, Some(&params));
-        let outbound = Outbound {
-            request: &request,
-            edits: &[],
-            token: None,
-            level: None,
-            mirrored: &[],
-            needs_task: false,
-        };
+        let outbound = Outbound::of(&request);
         // What comes with it waits for nobody, and ends with it.
         let (notices, _unheard) = mpsc::channel(NOTICES);
         let (most, cancel) = (session.limits.max_subscriptions, CancellationToken::new());

@@ -175,14 +175,7 @@ impl Listing {
     async fn page_of(&self, place: &Place) -> Result<Raw, Result<Raw, Fault>> {
         let member = self.relay.skilled(&place.alias).ok_or(Err(Fault::Stopping))?;
         let request = self.request_for(place);
-        let outbound = Outbound {
-            request: &request,
-            edits: &[],
-            token: None,
-            level: None,
-            mirrored: &[],
-            needs_task: false,
-        };
+        let outbound = Outbound::of(&request);
         // What comes with it waits for nobody, and ends with the call.
         let (notices, _unheard) = mpsc::channel(NOTICES);
         let caller = caller(&self.session);

@@ -101,14 +101,7 @@ async fn tasks_of(
     for _ in 0..MOST_PAGES {
         let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
         let request = Request::new(&Raw::of(&0), &Method::TasksList, Some(&Raw::of(&params)));
-        let outbound = Outbound {
-            request: &request,
-            edits: &[],
-            token: None,
-            level: None,
-            mirrored: &[],
-            needs_task: false,
-        };
+        let outbound = Outbound::of(&request);
         // What comes with it waits for nobody, and ends with the call.
         let (notices, _unheard) = mpsc::channel(NOTICES);
         let outcome =

@@ -233,6 +233,13 @@ impl Calling<'_> {
 
 // === impl Outbound ===
 
+impl<'a> Outbound<'a> {
+    /// A request of our own, as it is.
+    pub fn of(request: &'a Request) -> Self {
+        Self { request, edits: &[], token: None, level: None, mirrored: &[], needs_task: false }
+    }
+}
+
 impl Outbound<'_> {
     /// The bytes to send: our id, the native name, our progress token; every other byte as the client wrote it.
     pub(in crate::upstream) fn body(&self, id: u64, more: &[Edit]) -> Bytes {

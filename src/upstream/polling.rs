@@ -185,14 +185,7 @@ fn plain(result: &Raw) -> Raw {
 
 async fn send(calling: &Calling<'_>, method: &Method, params: &Raw) -> Result<Option<Answer>, Fault> {
     let request = Request::new(&Raw::of(&0), method, Some(params));
-    let outbound = Outbound {
-        request: &request,
-        edits: &[],
-        token: None,
-        level: None,
-        mirrored: &[],
-        needs_task: false,
-    };
+    let outbound = Outbound::of(&request);
     let sent = calling.send(&outbound, &Rounds::default()).await?;
     Ok(sent.map(|(answer, _)| answer))
 }
