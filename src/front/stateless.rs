@@ -184,7 +184,7 @@ fn rewritten(request: &Request, edits: &[(std::ops::Range<usize>, &[u8])]) -> Re
 fn unsealed(why: Unsealed) -> Failure {
     let (reason, message) = match why {
         Unsealed::Forged => {
-            ("request_state", "`params.requestState` is none that this client got here for this request")
+            ("request_state", "`params.requestState` was not given to this client for this request")
         }
         Unsealed::Expired => (
             "request_state_expired",

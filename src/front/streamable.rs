@@ -325,7 +325,7 @@ impl Visit {
                 "Invalid request: the header Mcp-Session-Id is missing",
             );
             return Err(refuse(
-                &failure.hint("send `initialize` first, and then the session id of its answer"),
+                &failure.hint("send `initialize` first, and then the session id of its answer; or say in `_meta` and in headers that the request is of 2026-07-28"),
             ));
         };
         let id = id.to_str().unwrap_or_default();
@@ -349,7 +349,7 @@ impl Visit {
         if Version::parse(version).is_some() {
             return Ok(());
         }
-        let known = Version::names();
+        let known = Version::all_names().join(", ");
         let message =
             format!("Invalid request: MCP-Protocol-Version `{}` is not spoken here", excerpt(version));
         let failure = Failure::invalid_request("protocol_version", message);

@@ -288,6 +288,7 @@ fn decoded<'h>(name: &HeaderName, value: &'h str) -> Result<Cow<'h, str>, Failur
 
 fn missing(name: &HeaderName) -> Failure {
     mismatch(name, format!("the header {name} is missing"))
+        .hint("requests of this revision repeat their revision, their method and what they name in headers")
 }
 
 fn differs(name: &HeaderName, header: &str, body: &str) -> Failure {

@@ -9,7 +9,11 @@ use crate::{
     relay::{Relay, call::caller},
     session::table::Session,
     upstream::{Caller, Outbound},
-    wire::{message::Request, method::Method, raw::Raw},
+    wire::{
+        message::{Request, excerpt},
+        method::Method,
+        raw::Raw,
+    },
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -59,7 +63,11 @@ impl Relay {
             let caller = caller.clone();
             async move {
                 let agreed = timeout(AGREE, self.subscribe(lane, session, &caller, &uri)).await;
-                let (alias, native) = agreed.ok().flatten()?;
+                let Some((alias, native)) = agreed.ok().flatten() else {
+                    let (client, uri) = (session.client(), excerpt(&uri));
+                    tracing::info!(client, uri, "nobody tells of a resource that a client wants to hear of");
+                    return None;
+                };
                 Some(Named { alias, native, shown: uri })
             }
         };

@@ -227,7 +227,11 @@ impl Calling<'_> {
     }
 
     pub(in crate::upstream) fn overdue(&self) -> Fault {
-        Fault::Timeout { step: "answer the call", after: self.inner.settings.timeouts.call }
+        // Whatever it asked, the client's time to answer is part of the call's.
+        let has_asked = self.sink.has_asked.load(Ordering::SeqCst);
+        let step =
+            if has_asked { "answer the call, which asked its client something," } else { "answer the call" };
+        Fault::Timeout { step, after: self.inner.settings.timeouts.call }
     }
 }
 

@@ -131,7 +131,10 @@ impl Fault {
             Self::Unreachable(_) => "check that the server runs and that the alias file's `url` is right",
             Self::Unauthorized(_) | Self::Credential(_) => "check `auth` and `headers` in the alias file",
             Self::Redirect(_) => "put the address that it redirects to into the alias file's `url`",
-            Self::NotMcp(_) | Self::Status { .. } | Self::Handshake(_) => {
+            Self::Handshake(_) => {
+                "check the alias file's `url` and `era` (`auto` finds out), and look at the server's log"
+            }
+            Self::NotMcp(_) | Self::Status { .. } => {
                 "check that the alias file's `url` is the server's MCP endpoint, and look at the server's log"
             }
             Self::TooLarge(_) => "ask for less at once, or raise `max_message` in the alias file",

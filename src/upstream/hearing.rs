@@ -112,7 +112,11 @@ impl Ear {
         let hear = async move {
             let refusal = self.hear_lists(wanted, stands).await;
             let alias = &self.audience.alias;
-            tracing::info!(%alias, "an upstream does not say when its lists change: {refusal}");
+            if self.wire.ended().is_some() {
+                tracing::debug!(%alias, "an upstream is not listened to any more: {refusal}");
+            } else {
+                tracing::info!(%alias, "an upstream does not say when its lists change: {refusal}");
+            }
         };
         Some(AbortOnDropHandle::new(tokio::spawn(hear)))
     }

@@ -17,7 +17,7 @@ use crate::{
         link::{Link, Wire},
         listen::LISTEN_FIRST,
         net::Net,
-        settings::{Command, Credential, Settings, Target, Transport},
+        settings::{Command, Credential, Era, Settings, Target, Transport},
         sse::SseLink,
         stdio::StdioLink,
         words,
@@ -109,11 +109,25 @@ impl Opening<'_> {
     pub(crate) async fn open(&self) -> Result<Link, Fault> {
         let link = match &self.settings.target {
             // Rare and large: who waits for a call need not carry it.
-            Target::Http(url) => Box::pin(self.open_at(url)).await?,
-            Target::Stdio(command) => self.open_stdio(command).await?,
+            Target::Http(url) => Box::pin(self.open_at(url)).await,
+            Target::Stdio(command) => self.open_stdio(command).await,
         };
+        let link = link.map_err(|fault| self.with_era(fault))?;
         self.memory.learn(link.welcome.version);
         Ok(link)
+    }
+
+    /// What fails because one era only is allowed says so.
+    fn with_era(&self, fault: Fault) -> Fault {
+        let era = match self.settings.era {
+            Era::Handshake => "handshake",
+            Era::Stateless => "stateless",
+            Era::Auto | Era::HandshakeFirst => return fault,
+        };
+        match fault {
+            Fault::Handshake(said) => Fault::Handshake(format!("{said} (the alias file has `era: {era}`)")),
+            fault => fault,
+        }
     }
 
     async fn open_at(&self, url: &Url) -> Result<Link, Fault> {
