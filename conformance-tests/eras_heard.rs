@@ -278,7 +278,8 @@ async fn subscriptions_go_with_their_clients_into_another_era() {
     within("the other era", async {
         while fake.seen_of("resources/subscribe").is_empty() {
             skip(Duration::from_secs(31)).await;
-            sleep(Duration::from_millis(2)).await;
+            // Connections need time of their own between two leaps.
+            sleep(Duration::from_millis(100)).await;
         }
     })
     .await;
@@ -289,7 +290,8 @@ async fn subscriptions_go_with_their_clients_into_another_era() {
     within("the era before", async {
         while watched(&fake).is_empty() {
             skip(Duration::from_secs(31)).await;
-            sleep(Duration::from_millis(2)).await;
+            // Connections need time of their own between two leaps.
+            sleep(Duration::from_millis(100)).await;
         }
     })
     .await;

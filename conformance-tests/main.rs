@@ -25,6 +25,7 @@ mod levels;
 mod life;
 mod listening;
 mod lists;
+mod newer_attacks;
 mod newer_upstreams;
 mod own_lists;
 mod parked;

@@ -259,7 +259,7 @@ async fn calls_that_wait_are_bounded_for_all_and_for_each_key() {
 
 #[tokio::test]
 async fn questions_that_are_too_large_together_are_refused() {
-    let (_fakes, gateway) = asked_by_two(|session| session.parked_bytes = 250).await;
+    let (_fakes, gateway) = asked_by_two(|session| session.parked_bytes = 1500).await;
     let client = ann(&gateway);
     let first = client.call_asked("db-echo").await;
     let mut refusals = 0;

@@ -26,7 +26,7 @@ use crate::{
 };
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderName, StatusCode},
     response::Response,
 };
 use bytes::Bytes;
@@ -79,7 +79,7 @@ impl Front {
         if is_removed(&request.method) {
             return Err(Failure::method_not_found(request.method.as_str()));
         }
-        let tag = place.headers.and_then(|headers| headers.get(CLIENT)).map(tag).transpose()?;
+        let tag = place.headers.map(tag).transpose()?.flatten();
         let visited = self.0.sessions.visit(place.identity, (place.path, place.scope), hello, tag);
         let (session, is_new) = visited.map_err(|full| {
             Failure::exhausted("too_many_sessions", full.to_string()).hint("try again later")
@@ -149,9 +149,16 @@ impl Front {
     }
 }
 
-fn tag(value: &HeaderValue) -> Result<&str, Failure> {
-    value.to_str().ok().filter(|tag| (1..=LONGEST_CLIENT).contains(&tag.len())).ok_or_else(|| {
-        let message = format!("Invalid request: {CLIENT} must have 1 to {LONGEST_CLIENT} visible characters");
+/// The name that a client gives itself, if it does.
+fn tag(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let mut values = headers.get_all(CLIENT).iter();
+    let (Some(value), another) = (values.next(), values.next()) else { return Ok(None) };
+    let tag =
+        value.to_str().ok().filter(|tag| another.is_none() && (1..=LONGEST_CLIENT).contains(&tag.len()));
+    tag.map(Some).ok_or_else(|| {
+        let message = format!(
+            "Invalid request: {CLIENT} must stand there once, with 1 to {LONGEST_CLIENT} visible characters"
+        );
         Failure::invalid_request("client", message)
     })
 }

@@ -46,6 +46,8 @@ pub(super) struct Going {
     /// How the client finds it again.
     ticket: Option<Ticket>,
     is_detached: bool,
+    /// The bytes of the request that began it.
+    size: usize,
     _cancel: Option<DropGuard>,
 }
 
@@ -122,9 +124,9 @@ impl Going {
         &self.session.identity.name
     }
 
-    /// How many bytes its questions have.
+    /// How many bytes are kept for it: its request and its questions.
     fn bytes(&self) -> usize {
-        self.questions.iter().map(|(_, ask)| ask.request.bytes().len()).sum()
+        self.size + self.questions.iter().map(|(_, ask)| ask.request.bytes().len()).sum::<usize>()
     }
 
     /// Gives the client's answers to who asked; what was not asked is nobody's, and what was not answered is asked again.
@@ -185,6 +187,7 @@ impl Turn {
             gathers_until: None,
             ticket: None,
             is_detached: false,
+            size: bound.request.bytes().len(),
             _cancel: cancel.map(CancellationToken::drop_guard),
         };
         Self {
@@ -309,10 +312,16 @@ impl Turn {
                 self.ready.extend(notice.map(Step::Notice));
             }
         }
-        if let Some(answer) = answer {
-            let step = self.last(&going, answer);
-            self.ready.push_back(step);
-        }
+        let step = match answer {
+            Some(answer) => self.last(&going, answer),
+            // Whoever took it back, the client still waits.
+            None => {
+                let failure =
+                    Failure::exhausted("taken_back", "the call was taken back").status(StatusCode::OK);
+                self.refusal(&failure.hint("send the request again from its beginning"))
+            }
+        };
+        self.ready.push_back(step);
     }
 
     /// The answer as the client's era wants it.
@@ -329,7 +338,15 @@ impl Turn {
             };
             return Step::Last(status(&answer.payload()), answer.bytes().clone());
         }
+        let odd = |what: &str| {
+            let message = format!("the upstream answered with {what}");
+            self.refusal(&Failure::exhausted("upstream_not_mcp", message).status(StatusCode::OK))
+        };
         let answer = match shape::kind(&payload) {
+            Kind::Other => return odd("a result of a type that is not known here"),
+            Kind::InputRequired if !may_ask(&going.method) => {
+                return odd("a question, in a request that has none");
+            }
             Kind::InputRequired => match input::input_required(&payload) {
                 Ok(required) => match required.state {
                     Some((state, at)) => {
@@ -341,8 +358,7 @@ impl Turn {
                     None => answer,
                 },
                 Err(reason) => {
-                    let message = format!("what the upstream asks is not as specified: {reason}");
-                    return self.refusal(&Failure::upstream("?", "upstream_not_mcp", message));
+                    return odd(&format!("a question that is not as specified: {reason}"));
                 }
             },
             _ => {

@@ -235,6 +235,12 @@ pub fn check(headers: &HeaderMap, method: &Method, params: Option<&Raw>) -> Resu
     if said != method.as_str() {
         return Err(differs(&METHOD, said, method.as_str()));
     }
+    let twice = name_key(method)
+        .zip(params)
+        .filter(|(key, params)| Part::of(params).entries().filter(|entry| entry.is(key)).count() > 1);
+    if let Some((key, _)) = twice {
+        return Err(mismatch(&NAME, format!("`params.{key}` stands there twice")));
+    }
     // Without a name in the body, there is nothing to compare; what it needs is said by whoever reads it.
     let Some(name) = named(method, params) else { return Ok(()) };
     let said = decoded(&NAME, single(headers, &NAME)?.ok_or_else(|| missing(&NAME))?)?;

@@ -18,7 +18,10 @@ use crate::{
 use futures_util::future::join_all;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 /// A resource that an upstream calls otherwise than its listener.
@@ -35,7 +38,7 @@ pub struct Named {
 /// How long a client waits for upstreams to agree; what takes longer is not listened to.
 const AGREE: Duration = Duration::from_secs(5);
 /// How many subscriptions are made at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 256;
 /// The longest URI that can be subscribed to, in bytes.
 const LONGEST: usize = 8 * 1024;
 
@@ -59,10 +62,11 @@ impl Relay {
                 .any(|member| member.upstream.offer().is_none_or(|offer| offer.has(kind.capability())))
         };
         let caller = Caller { subscriber, ..caller(session) };
+        let until = Instant::now() + AGREE;
         let subscribe = |uri: String| {
             let caller = caller.clone();
             async move {
-                let agreed = timeout(AGREE, self.subscribe(lane, session, &caller, &uri)).await;
+                let agreed = timeout_at(until, self.subscribe(lane, session, &caller, &uri)).await;
                 let Some((alias, native)) = agreed.ok().flatten() else {
                     let (client, uri) = (session.client(), excerpt(&uri));
                     tracing::info!(client, uri, "nobody tells of a resource that a client wants to hear of");

@@ -153,6 +153,8 @@ impl Relay {
             Method::ResourcesList => self.list(Kind::Resources, session, &request),
             Method::TemplatesList => self.list(Kind::Templates, session, &request),
             Method::Ping => Events::ready(Answer::result(&request.id(), &Raw::of(&json!({})))),
+            // Of the stateless era: in the other nobody could have been told of such a task.
+            Method::TasksUpdate => refuse(&request, &Failure::method_not_found(request.method.as_str())),
             _ => self.pass(lane, session, request),
         }
     }

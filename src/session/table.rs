@@ -215,30 +215,29 @@ impl Table {
         }
     }
 
-    /// Ends the idlest session of the key that has most of them: who takes all the room makes the room.
+    /// Ends the idlest sessions of the key that has most of them: who takes all the room makes the room. Several at once,
+    /// since looking for them means looking at all.
     fn make_room(&self) -> bool {
-        let mut by_key: HashMap<KeyId, (usize, Option<Arc<Session>>)> = HashMap::new();
+        let mut by_key: HashMap<KeyId, (usize, Vec<Arc<Session>>)> = HashMap::new();
         for session in &self.sessions {
-            let (count, idlest) = by_key.entry(session.identity.key).or_default();
+            let (count, unused) = by_key.entry(session.identity.key).or_default();
             *count += 1;
-            let used = |session: &Session| session.used.load(Ordering::Relaxed);
-            if session.is_unused() && idlest.as_ref().is_none_or(|idlest| used(&session) < used(idlest)) {
-                *idlest = Some(session.clone());
+            if session.is_unused() {
+                unused.push(session.clone());
             }
         }
-        let most =
-            by_key.into_values().filter(|(_, idlest)| idlest.is_some()).max_by_key(|(count, _)| *count);
-        let Some((_, Some(idlest))) = most else { return false };
-        let (client, key) = (idlest.client(), &idlest.identity.name);
-        tracing::warn!(
-            client,
-            key,
-            most = self.settings.max_sessions,
-            "the idlest session is ended to make room"
-        );
-        self.end(&idlest);
-        // What upstreams keep for it is let go of at the next sweep.
-        self.displaced.lock().unwrap_or_else(PoisonError::into_inner).push(idlest);
+        let most = by_key.into_values().filter(|(_, unused)| !unused.is_empty());
+        let Some((count, mut unused)) = most.max_by_key(|(count, _)| *count) else { return false };
+        unused.sort_by_key(|session| session.used.load(Ordering::Relaxed));
+        unused.truncate((count / 100).max(1));
+        let key = &unused[0].identity.name;
+        let (ended, most) = (unused.len(), self.settings.max_sessions);
+        tracing::warn!(key, ended, most, "the idlest sessions are ended to make room");
+        for session in &unused {
+            self.end(session);
+        }
+        // What upstreams keep for them is let go of at the next sweep.
+        self.displaced.lock().unwrap_or_else(PoisonError::into_inner).append(&mut unused);
         true
     }
 

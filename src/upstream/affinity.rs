@@ -62,6 +62,8 @@ pub(crate) struct Sessions {
 pub(crate) struct Slot {
     link: OnceCell<Arc<Link>>,
     calls: AtomicUsize,
+    /// Whose it is.
+    key: Option<KeyId>,
     /// Milliseconds after the table's birth.
     used: AtomicU64,
     /// Nobody finds it any more: whoever uses it last closes it.
@@ -122,23 +124,46 @@ impl Sessions {
     }
 
     /// The caller's slot; makes room by closing the session that was idle longest.
-    pub(crate) fn lease(&self, affinity: Affinity, lane: Lane) -> Result<Lease, Fault> {
+    ///
+    /// No key can take everything: an eighth of the room is left to the others.
+    pub(crate) fn lease(&self, affinity: Affinity, key: KeyId, lane: Lane) -> Result<Lease, Fault> {
         if let Some(slot) = self.slots.get(&affinity) {
             return Ok(self.use_slot(&slot, lane));
         }
         // Processes that still end are as much of a burden as those that work.
-        let is_full = || self.slots.len() + self.ending.load(Ordering::SeqCst) >= self.most;
+        let is_full = || {
+            let taken = self.slots.len() + self.ending.load(Ordering::SeqCst);
+            taken >= self.most || (taken >= self.most_of_one() && self.of_key(key) >= self.most_of_one())
+        };
         if is_full() && (!self.make_room(lane) || is_full()) {
             return Err(Fault::Busy(self.most));
         }
         Ok(match self.slots.entry(affinity) {
             Entry::Occupied(taken) => self.use_slot(taken.get(), lane),
-            Entry::Vacant(free) => self.use_slot(&free.insert(Arc::new(self.slot(OnceCell::new()))), lane),
+            Entry::Vacant(free) => {
+                self.use_slot(&free.insert(Arc::new(self.slot(OnceCell::new(), key))), lane)
+            }
         })
     }
 
-    fn slot(&self, link: OnceCell<Arc<Link>>) -> Slot {
-        Slot { link, farewells: self.farewells.clone(), ending: self.ending.clone(), ..Slot::default() }
+    /// The most sessions of one key. Who needs no key is alone.
+    fn most_of_one(&self) -> usize {
+        self.most - self.most / 8
+    }
+
+    fn of_key(&self, key: KeyId) -> usize {
+        let is_of_key = |slot: &Slot| key != KeyId::NOBODY && slot.key == Some(key);
+        self.slots.iter().filter(|slot| is_of_key(slot)).count()
+    }
+
+    fn slot(&self, link: OnceCell<Arc<Link>>, key: KeyId) -> Slot {
+        Slot {
+            link,
+            key: Some(key),
+            farewells: self.farewells.clone(),
+            ending: self.ending.clone(),
+            ..Slot::default()
+        }
     }
 
     fn use_slot(&self, slot: &Arc<Slot>, lane: Lane) -> Lease {
@@ -149,7 +174,7 @@ impl Sessions {
 
     /// Puts an open session where callers that share one find it.
     pub(crate) fn share(&self, link: Arc<Link>) {
-        let slot = self.slot(OnceCell::new_with(Some(link)));
+        let slot = self.slot(OnceCell::new_with(Some(link)), KeyId::NOBODY);
         slot.used.store(self.now(), Ordering::Relaxed);
         self.slots.insert(Affinity::Shared, Arc::new(slot));
     }

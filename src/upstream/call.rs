@@ -175,7 +175,7 @@ impl Calling<'_> {
         let is_own = matches!(affinity, Affinity::Session(_));
         let mut is_first = true;
         loop {
-            let lease = inner.sessions.lease(affinity, lane)?;
+            let lease = inner.sessions.lease(affinity, caller.key, lane)?;
             let link = tokio::select! {
                 link = lease.link(|| inner.open_for(lane, caller, affinity)) => link.map_err(|fault| {
                     inner.sessions.forget(affinity, &lease);

@@ -47,6 +47,8 @@ pub(crate) struct Desk {
     is_open: AtomicBool,
     /// Whether the upstream has no business to ask, since its era has no questions.
     refuses: AtomicBool,
+    /// Whether it was said that it asks all the same.
+    complained: AtomicBool,
 }
 
 /// Takes a question out of the open ones when it ends in whatever way.
@@ -111,6 +113,7 @@ impl Desk {
             over,
             is_open: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
+            complained: AtomicBool::new(false),
         })
     }
 
@@ -135,7 +138,11 @@ impl Desk {
     {
         if self.refuses.load(Ordering::Relaxed) {
             let (alias, method) = (&self.audience.alias, &request.method);
-            tracing::warn!(%alias, %method, "an upstream sends a request, which its revision of the protocol does not have; nobody answers it");
+            if self.complained.swap(true, Ordering::Relaxed) {
+                tracing::trace!(%alias, %method, "an upstream sends another request");
+            } else {
+                tracing::warn!(%alias, %method, "an upstream sends a request, which its revision of the protocol does not have; nobody answers such");
+            }
             return;
         }
         let Ok(room) = self.room.clone().try_acquire_owned() else {

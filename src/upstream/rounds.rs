@@ -9,7 +9,7 @@ use crate::{
         handshake::Offers,
         input::{self, InputRequired, Question},
         shape::{self, Kind},
-        stateless::{self, Introduction},
+        stateless::{self, INPUT_RESPONSES, Introduction, REQUEST_STATE},
     },
     upstream::{
         Caller,
@@ -19,11 +19,11 @@ use crate::{
         polling,
     },
     wire::{
-        error::{Failure, INVALID_PARAMS, MISSING_CAPABILITY},
+        error::{Failure, HEADER_MISMATCH, INVALID_PARAMS, MISSING_CAPABILITY, UNSUPPORTED_VERSION},
         message::{Answer, Notice, Request, excerpt},
         method::Method,
         params,
-        part::Part,
+        part::{self, Part},
         raw::Raw,
     },
 };
@@ -130,7 +130,10 @@ impl Rounds {
             return Request::new(&Raw::of(&id), &outbound.request.method, Some(&params)).bytes().clone();
         };
         let mut edits = stateless::equip(&params, &who);
-        if self.responses.is_some() || self.state.is_some() {
+        // What a client of the handshake era says there means nothing: neither did anybody ask it so, nor is it sealed.
+        let is_ours = outbound.request.method == Method::TasksUpdate;
+        let has_own = !is_ours && part::mentions(&params, &[INPUT_RESPONSES, REQUEST_STATE]);
+        if has_own || self.responses.is_some() || self.state.is_some() {
             edits.extend(input::answered(&params, self.responses.as_ref(), self.state.as_ref()));
         }
         outbound.body(id, &edits)
@@ -145,7 +148,7 @@ impl Rounds {
     ) -> Result<Next, Fault> {
         let payload = answer.payload();
         if answer.is_error {
-            return Ok(Next::Done(Some(Self::error(calling, request, answer))));
+            return Self::error(calling, request, answer).map(|answer| Next::Done(Some(answer)));
         }
         if calling.caller.inbox.is_stateless() {
             return Ok(Next::Done(Some(answer)));
@@ -220,13 +223,21 @@ impl Rounds {
     }
 
     /// An error in the words of the handshake era, which all fronts understand.
-    fn error(calling: &Calling<'_>, request: &Request, answer: Answer) -> Answer {
+    fn error(calling: &Calling<'_>, request: &Request, answer: Answer) -> Result<Answer, Fault> {
         let payload = answer.payload();
         if let Some(edit) = shape::not_found_plain(&request.method, &payload) {
-            return answer.rewrite(&[edit]);
+            return Ok(answer.rewrite(&[edit]));
         }
         let code = Part::of(&payload).member("code");
-        match code {
+        let is = |wanted: i32| code.is_some_and(|code| code.text() == wanted.to_string());
+        if is(UNSUPPORTED_VERSION) || is(HEADER_MISMATCH) {
+            // That is between the two of us, and the client's own revision is none of it; nothing was executed.
+            let alias = &calling.inner.alias;
+            tracing::warn!(%alias, "an upstream refuses the revision or the headers that were agreed on");
+            calling.inner.signals.want();
+            return Err(Fault::Handshake("it refuses the revision or the headers of the request".into()));
+        }
+        Ok(match code {
             // The code means nothing to a client of the handshake era.
             Some(code)
                 if code.text() == MISSING_CAPABILITY.to_string() && !calling.caller.inbox.is_stateless() =>
@@ -234,7 +245,7 @@ impl Rounds {
                 answer.rewrite(&[(code.at(), Bytes::from(INVALID_PARAMS.to_string()))])
             }
             _ => answer,
-        }
+        })
     }
 }
 

@@ -33,6 +33,16 @@ struct Subscribers {
     is_agreed: bool,
 }
 
+/// What is new on a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum New<'a> {
+    Nothing,
+    /// This, and nothing that others are just asking for.
+    One(&'a Topic),
+    /// Everything that is asked for at the moment.
+    All,
+}
+
 /// Why somebody cannot subscribe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
@@ -113,17 +123,23 @@ impl Subscriptions {
     }
 
     /// What one stream for an upstream session is to tell of: what was agreed to, what is told of `now` if anybody still
-    /// wants it, and something `new`. What others are just asking for is theirs to add.
+    /// wants it, and something `new`.
     pub(crate) fn to_watch(
         &self,
         affinity: Affinity,
         now: &BTreeSet<Topic>,
-        new: Option<&Topic>,
+        new: New<'_>,
     ) -> BTreeSet<Topic> {
         let all = self.all();
         let Some(topics) = all.get(&affinity) else { return BTreeSet::new() };
         let wanted = topics.iter().filter(|(topic, subscribers)| {
-            subscribers.is_agreed || now.contains(*topic) || new == Some(*topic)
+            subscribers.is_agreed
+                || now.contains(*topic)
+                || match new {
+                    New::Nothing => false,
+                    New::One(one) => one == *topic,
+                    New::All => true,
+                }
         });
         wanted.map(|(topic, _)| topic.clone()).collect()
     }

@@ -218,7 +218,7 @@ impl Inner {
                 _ => self.sessions.forget(affinity, &lease),
             }
         }
-        let Ok(lease) = self.sessions.lease(affinity, lane) else { return };
+        let Ok(lease) = self.sessions.lease(affinity, caller.key, lane) else { return };
         if let Err(fault) = lease.link(|| self.open_for(lane, caller, affinity)).await {
             tracing::info!(alias = %self.alias, %fault, "a session could not be subscribed anew");
             self.sessions.forget(affinity, &lease);

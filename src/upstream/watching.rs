@@ -4,7 +4,12 @@
 use crate::{
     protocol::call::Lane,
     upstream::{
-        Caller, Inner, affinity::Affinity, fault::Fault, hearing::Refusal, link::Link, subscriptions::Topic,
+        Caller, Inner,
+        affinity::Affinity,
+        fault::Fault,
+        hearing::Refusal,
+        link::Link,
+        subscriptions::{New, Topic},
         words,
     },
     wire::{error::Failure, message::Answer, raw::Raw},
@@ -27,7 +32,7 @@ impl Inner {
         id: &Raw,
         cancel: &CancellationToken,
     ) -> Result<Option<Answer>, Fault> {
-        let lease = self.sessions.lease(affinity, lane)?;
+        let lease = self.sessions.lease(affinity, caller.key, lane)?;
         let after = self.settings.timeouts.call;
         let change = async {
             let link = lease.link(|| self.open_for(lane, caller, affinity)).await.map_err(|fault| {
@@ -38,8 +43,15 @@ impl Inner {
                 // It was of the stateless era when it was looked at last.
                 return Err(Fault::SessionGone);
             };
-            let chosen = |now: &_| self.subscriptions.to_watch(affinity, now, Some(topic));
-            match watch.change(chosen).await {
+            // Whoever comes first asks for all that are just coming; what fails together may go one by one.
+            let all = watch.change(|now| self.subscriptions.to_watch(affinity, now, New::All)).await;
+            let agreed = match all {
+                Err(_) => {
+                    watch.change(|now| self.subscriptions.to_watch(affinity, now, New::One(topic))).await
+                }
+                agreed => agreed,
+            };
+            match agreed {
                 Ok(agreed) if agreed.contains(topic) => Ok(Answer::result(id, &Raw::of(&json!({})))),
                 Ok(_) => {
                     let alias = self.alias.as_str();
@@ -72,7 +84,7 @@ impl Inner {
     pub(in crate::upstream) async fn watch_again(&self, link: &Link, affinity: Affinity) {
         let Some(watch) = link.watch() else { return };
         let alias = &self.alias;
-        match watch.change(|now| self.subscriptions.to_watch(affinity, now, None)).await {
+        match watch.change(|now| self.subscriptions.to_watch(affinity, now, New::Nothing)).await {
             Ok(_) => {}
             Err(Refusal::Error(error)) => {
                 let said = link.show(&words::error_message(&error));

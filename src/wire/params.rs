@@ -1,9 +1,14 @@
 //! The few members of parameters and results that the gateway reads or rewrites.
 
-use crate::wire::{message::excerpt, part, raw, raw::Raw};
+use crate::wire::{
+    message::excerpt,
+    part::{self, Part},
+    raw,
+    raw::Raw,
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, collections::HashMap, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 /// What is read of a request that names something (`tools/call`, `prompts/get`, `resources/read`): the name or URI, and
 /// the progress token.
@@ -103,22 +108,21 @@ pub fn named<'a>(params: &'a Raw, key: &str) -> Result<Named<'a>, String> {
 
 /// The string member `key` of an object, unescaped, and where its JSON string stands; the text says what was wrong.
 pub fn text<'a>(object: &'a Raw, key: &str) -> Result<(Cow<'a, str>, Range<usize>), String> {
-    let (value, at) =
-        member(object, key)?.ok_or_else(|| format!("`{key}` must be a string; found nothing"))?;
-    let text = string(value).ok_or_else(|| wrong(key, "a string", value))?;
-    Ok((text, at))
+    let found = member(object, key)?.ok_or_else(|| format!("`{key}` must be a string; found nothing"))?;
+    let wrong = || format!("`{key}` must be a string; found {}", excerpt(found.text()));
+    Ok((found.string().ok_or_else(wrong)?, found.at()))
 }
 
 /// The object member `key` of an object, and where it stands, if there is one.
 pub fn object(object: &Raw, key: &str) -> Option<(Raw, Range<usize>)> {
-    let (value, at) = member(object, key).ok()??;
-    value.get().starts_with('{').then(|| (Raw::of(value), at))
+    let found = member(object, key).ok()??;
+    found.is_object().then(|| (found.copy(), found.at()))
 }
 
-fn member<'a>(object: &'a Raw, key: &str) -> Result<Option<(&'a RawValue, Range<usize>)>, String> {
-    let read: HashMap<Cow<'a, str>, &'a RawValue> =
-        serde_json::from_str(object.as_str()).map_err(|error| shape(&error))?;
-    Ok(read.get(key).map(|value| (*value, raw::range_within(object.as_bytes(), value))))
+/// The member of that name; one that stands there twice is refused, since its readers would not agree on which counts.
+fn member<'a>(object: &'a Raw, key: &str) -> Result<Option<Part<'a>>, String> {
+    let [found] = Part::of(object).members([key])?;
+    Ok(found)
 }
 
 /// The arguments of a `tools/call`, if there are any.
