@@ -11,6 +11,7 @@ use crate::{
         place::Place,
         secret::Environment,
     },
+    upstream::settings::CLIENT,
 };
 use secrecy::SecretString;
 use std::{
@@ -32,8 +33,6 @@ pub struct Remote {
     pub headers: BTreeMap<String, SecretString>,
 }
 
-/// The header by which a Trunkline tells clients apart.
-const CLIENT: &str = "x-trunkline-session";
 /// The alias of the other side, which its only client never sees in a name.
 const ALIAS: &str = "remote";
 /// The session of the only client is kept for as long as the other side keeps it: it may be worth something.

@@ -35,7 +35,7 @@ use std::{convert::Infallible, sync::Arc};
 use tokio::time::{sleep, timeout};
 
 /// Tells clients apart that are alike otherwise: their upstream sessions differ.
-pub(super) const CLIENT: HeaderName = HeaderName::from_static("x-trunkline-session");
+pub(super) const CLIENT: HeaderName = HeaderName::from_static(stateless::CLIENT);
 /// The longest such name, in bytes.
 const LONGEST_CLIENT: usize = 256;
 
@@ -219,7 +219,7 @@ async fn respond(front: &Front, mut turn: Turn) -> Response {
     match timeout(front.0.settings.stream_after, turn.next()).await {
         Ok(Some(Step::Last(status, body))) => reply::bytes(status, body),
         Ok(Some(Step::Notice(first))) => stream(front, Some(first), turn),
-        // Taken back: there is nothing to say.
+        // Only after the end.
         Ok(None) => events::nothing(),
         Err(_) => stream(front, None, turn),
     }

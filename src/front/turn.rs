@@ -206,7 +206,7 @@ impl Turn {
         Self { front: front.clone(), bound, id, progress, ready: VecDeque::new(), going: Some(going) }
     }
 
-    /// What comes next; `None` after the end, and if the client took the request back. May be dropped and called again.
+    /// What comes next; `None` after the end. May be dropped and called again.
     pub(super) async fn next(&mut self) -> Option<Step> {
         loop {
             if let Some(step) = self.ready.pop_front() {

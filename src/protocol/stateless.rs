@@ -29,6 +29,8 @@ pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// The listener that a notification is for.
 pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+/// The header by which a Trunkline tells clients apart that are alike otherwise.
+pub const CLIENT: &str = "x-trunkline-session";
 /// What a retry brings: the answers to what was asked.
 pub const INPUT_RESPONSES: &str = "inputResponses";
 /// What a server has the client keep.

@@ -33,15 +33,18 @@ const ANYWHERE: &str = "tasks";
 /// Makes ids of upstreams' tasks those that one client knows.
 pub(super) struct Handles {
     seal: Arc<Seal>,
-    bound: Vec<u8>,
+    key: u64,
 }
 
 // === impl Handles ===
 
 impl Handles {
     fn new(seal: &Arc<Seal>, session: &Session) -> Self {
-        let bound = seal::bound(session.identity.key.number(), ANYWHERE, None);
-        Self { seal: seal.clone(), bound }
+        Self { seal: seal.clone(), key: session.identity.key.number() }
+    }
+
+    fn bound(&self) -> Vec<u8> {
+        seal::bound(self.key, ANYWHERE, None)
     }
 
     /// The result of a call that became a task, or of a question for one, with the id that the client knows.
@@ -55,7 +58,7 @@ impl Handles {
         }
         let named = Part::of(&payload).member("taskId").and_then(|id| Some((id.at(), id.string()?)));
         let Some((at, native)) = named else { return answer };
-        let public = self.seal.task(alias.as_str(), &native, &self.bound);
+        let public = self.seal.task(alias.as_str(), &native, &self.bound());
         answer.rewrite(&[(at, Raw::of(&public))])
     }
 }
@@ -98,7 +101,7 @@ impl Relay {
     /// Whose task a public id means in this view, and its id there.
     fn opened(&self, session: &Session, view: &View, id: &str) -> Option<(&Member, String)> {
         let handles = self.handles(session)?;
-        let (alias, native) = handles.seal.open_task(id, &handles.bound)?;
+        let (alias, native) = handles.seal.open_task(id, &handles.bound())?;
         let alias = view.aliases().iter().find(|known| known.as_str() == alias)?;
         Some((self.keeper(alias)?, native.into_owned()))
     }

@@ -8,6 +8,7 @@ use crate::{
         listen::Place,
         net::{self, Net},
         pending::number,
+        settings::CLIENT,
         sink::Sink,
         words,
     },
@@ -33,8 +34,6 @@ use url::Url;
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The header of the protocol's revision.
 pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// The header by which a Trunkline tells clients of the stateless era apart.
-const CLIENT: HeaderName = HeaderName::from_static("x-trunkline-session");
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 /// The most messages that one batch of an upstream may have.
 const MAX_BATCH: usize = 1000;

@@ -92,6 +92,9 @@ pub enum Era {
     HandshakeFirst,
 }
 
+/// The header by which a Trunkline tells clients of the stateless era apart that are alike otherwise.
+pub const CLIENT: &str = crate::protocol::stateless::CLIENT;
+
 /// Who makes the requests that nobody called for, in the stateless era.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Introduced {
